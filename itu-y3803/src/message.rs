@@ -1,0 +1,153 @@
+//! What two key managers say to each other (reference point Kx).
+//!
+//! The names follow the message types that Q.4163 lists where it has one: key supply notification and the response to it. The
+//! messages carry no key in clear: QKD keys are named by identifier, supplied key is sealed under a one-time pad.
+//!
+//! These are values; how they become octets is the business of the transport.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::id::{ApplicationId, Incarnation, KeyId, LinkId};
+use crate::key::{KeyMaterial, KeySize};
+use crate::record::SecrecyLabel;
+use crate::time::WallTime;
+
+/// The most QKD keys one [`KeyOffer`] may name.
+pub const MAX_OFFERED_KEYS: usize = 1024;
+/// The most applications one [`SupplyNotification`] may entitle.
+pub const MAX_SLAVES: usize = 64;
+/// The most octets of sealed key in one [`SupplyNotification`].
+pub const MAX_SEALED_OCTETS: usize = 64 * 1024;
+
+/// A message with the incarnation of the key manager that sent it.
+#[derive(Debug)]
+pub struct KmMessage {
+    /// Whose message it is. What a former incarnation of the sender said does not count any more.
+    pub sender: Incarnation,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a message says.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Body {
+    /// First on every connection, and again before each round of repetitions.
+    Hello(Hello),
+    /// The sender drew QKD keys from its end of a link; the receiver should fetch the same ones from its end.
+    Offer(KeyOffer),
+    /// Answer to an offer.
+    OfferAnswer(OfferAnswer),
+    /// Key supply notification: key for applications of the receiver.
+    SupplyNotification(SupplyNotification),
+    /// Answer to a key supply notification.
+    SupplyResponse(SupplyResponse),
+}
+
+/// Introduces an incarnation of a key manager.
+pub struct Hello {
+    /// 32 octets from which the identifiers of supplied keys are made, so that the peer knows them when it sees them.
+    pub id_secret: KeyMaterial,
+}
+
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hello")
+    }
+}
+
+impl Clone for Hello {
+    fn clone(&self) -> Self {
+        Self { id_secret: self.id_secret.duplicate() }
+    }
+}
+
+/// Names QKD keys that both ends join to one KMA key (Y3803-9.1-02: identifiers only, no function of the key).
+#[derive(Clone, Debug)]
+pub struct KeyOffer {
+    /// The link whose modules made the keys.
+    pub link: LinkId,
+    /// The identifier of the KMA key.
+    pub key: KeyId,
+    /// The QKD keys in it, in order; 1 to [`MAX_OFFERED_KEYS`].
+    pub qkd_keys: Vec<KeyId>,
+    /// The size of each QKD key.
+    pub size: KeySize,
+    /// When the KMA key is deleted if unused, at both ends.
+    pub expires: WallTime,
+    /// KMA keys of the sender with lower identifiers are used or gone; the receiver drops its copies.
+    pub spent_below: KeyId,
+}
+
+/// Whether the receiver of an offer now has the key, durably.
+#[derive(Clone, Debug)]
+pub struct OfferAnswer {
+    /// As in the offer.
+    pub link: LinkId,
+    /// As in the offer.
+    pub key: KeyId,
+    /// Whether it has it. If not, the key is burnt at both ends.
+    pub accepted: bool,
+}
+
+/// The applications that share a key: one master, who asks for it first, and its slaves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Parties {
+    master: ApplicationId,
+    slaves: Vec<ApplicationId>,
+}
+
+impl Parties {
+    /// The parties of a key, the slaves in any order; `None` when there is no slave, one twice, or more than [`MAX_SLAVES`].
+    #[must_use]
+    pub fn new(master: ApplicationId, mut slaves: Vec<ApplicationId>) -> Option<Self> {
+        slaves.sort_unstable();
+        let distinct = slaves.windows(2).all(|pair| pair[0] != pair[1]);
+        (distinct && !slaves.is_empty() && slaves.len() <= MAX_SLAVES).then_some(Self { master, slaves })
+    }
+
+    /// Who asks first.
+    #[must_use]
+    pub fn master(&self) -> &ApplicationId {
+        &self.master
+    }
+
+    /// Who collects; sorted, each once, at least one.
+    #[must_use]
+    pub fn slaves(&self) -> &[ApplicationId] {
+        &self.slaves
+    }
+}
+
+/// A block of key for applications of the receiver, sealed under link key that both have.
+#[derive(Clone, Debug)]
+pub struct SupplyNotification {
+    /// The identifier of the block.
+    pub block: KeyId,
+    /// The master, which the sender serves, and the slaves that the receiver serves.
+    pub parties: Parties,
+    /// What the secrecy of the block rests on.
+    pub label: SecrecyLabel,
+    /// When the block was made.
+    pub created: WallTime,
+    /// When what is left of it is deleted, at both ends.
+    pub expires: WallTime,
+    /// The link of the pad.
+    pub link: LinkId,
+    /// The KMA key that is the pad.
+    pub pad: KeyId,
+    /// The block XOR the pad.
+    pub sealed: Vec<u8>,
+    /// Authenticates all of the above, under octets of the same KMA key that are used for nothing else.
+    pub tag: [u8; 16],
+}
+
+/// Whether the receiver of a key supply notification will supply the block, durably.
+#[derive(Clone, Debug)]
+pub struct SupplyResponse {
+    /// As in the notification.
+    pub block: KeyId,
+    /// Whether it will. If not, the block and its pad are burnt at both ends.
+    pub accepted: bool,
+}

@@ -1,0 +1,101 @@
+//! The three kinds of key data (digest 7.4), each its own type: what came from a QKD module cannot be supplied by mistake
+//! (Y3803-10.1-01).
+
+use core::fmt;
+
+use crate::id::{KeyId, KmId, LinkId};
+use crate::key::KeyMaterial;
+use crate::time::WallTime;
+
+/// A key as a QKD module delivers it over Kq-1 (Y3803-9.1-01).
+#[derive(Debug)]
+pub struct QkdKey {
+    /// The identifier that both modules of the link give it.
+    pub id: KeyId,
+    /// The key.
+    pub material: KeyMaterial,
+}
+
+/// Link key in the key management agent: shared with one neighbour, not yet used for anything.
+#[derive(Debug)]
+pub struct KmaKey {
+    /// The same at both ends of the link.
+    pub id: KeyId,
+    /// The KM at the other end.
+    pub peer: KmId,
+    /// The link it came from (Y3803-9.1-05).
+    pub link: LinkId,
+    /// The key.
+    pub material: KeyMaterial,
+    /// When the QKD keys in it were received.
+    pub created: WallTime,
+    /// When it is deleted if unused (Y3803-9.6-01).
+    pub expires: WallTime,
+}
+
+impl KmaKey {
+    /// Joins QKD keys, in order, to one KMA key (Y3803-8.1-01); `None` when there are none, or one has no whole octets.
+    #[must_use]
+    pub fn from_qkd_keys(
+        id: KeyId,
+        peer: KmId,
+        link: LinkId,
+        keys: impl IntoIterator<Item = QkdKey>,
+        created: WallTime,
+        expires: WallTime,
+    ) -> Option<Self> {
+        let material = KeyMaterial::join(keys.into_iter().map(|key| key.material))?;
+        Some(Self { id, peer, link, material, created, expires })
+    }
+}
+
+/// A key in the key supply agent, as it is supplied to an application over Ak.
+#[derive(Debug)]
+pub struct KsaKey {
+    /// The identifier under which every entitled application gets the same key.
+    pub id: KeyId,
+    /// The key.
+    pub material: KeyMaterial,
+    /// What its secrecy rests on.
+    pub label: SecrecyLabel,
+    /// When it was made.
+    pub created: WallTime,
+    /// Until when the other applications can collect it.
+    pub expires: WallTime,
+}
+
+/// What the secrecy of a key rests on, beside the trust in the nodes on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SecrecyLabel {
+    /// Carried under one-time pads of QKD key on every hop.
+    ItsRelay,
+    /// Carried under a cipher on at least one hop.
+    Computational,
+    /// A QKD key combined with a second key.
+    Hybrid,
+    /// Made and collected at the same node: carried nowhere.
+    Local,
+}
+
+impl SecrecyLabel {
+    /// Every label, for tables and decoders.
+    pub const ALL: [Self; 4] = [Self::ItsRelay, Self::Computational, Self::Hybrid, Self::Local];
+
+    /// The label as text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ItsRelay => "its-relay",
+            Self::Computational => "computational",
+            Self::Hybrid => "hybrid",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl fmt::Display for SecrecyLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
