@@ -1,0 +1,102 @@
+//! Leases: blocks moved out of the store to be served from memory.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use itu_y3803::{KeyId, KeySize, KsaKey, WallTime};
+
+use crate::block::SupplyBlock;
+use crate::key_id::IdCipher;
+
+/// Key bound to one set of parties, to be supplied to the master without asking the store again.
+///
+/// The blocks in it have left the store for good, so a crash burns what has not been supplied; keys that were supplied are
+/// safe at the slaves' key managers, which had their copies before the lease was given.
+#[derive(Debug)]
+pub struct Lease {
+    blocks: VecDeque<SupplyBlock>,
+    ids: Arc<IdCipher>,
+    /// A key is supplied only when its slaves have at least this long to collect it.
+    collect_time: Duration,
+}
+
+impl Lease {
+    pub(crate) fn new(ids: Arc<IdCipher>, collect_time: Duration) -> Self {
+        Self { blocks: VecDeque::new(), ids, collect_time }
+    }
+
+    pub(crate) fn push(&mut self, block: SupplyBlock) {
+        self.blocks.push_back(block);
+    }
+
+    /// Cuts `number` keys of `size`, or none at all: `None` when it holds too little that is fresh enough at `now`, or the
+    /// size is not whole octets.
+    ///
+    /// What is left of a block when the next key does not fit it is dropped.
+    pub fn supply(&mut self, now: WallTime, number: NonZeroU32, size: KeySize) -> Option<Vec<KsaKey>> {
+        let number = number.get() as usize;
+        if !size.bits().is_multiple_of(8) {
+            return None;
+        }
+        self.drop_stale(now);
+        // Asked before anything is cut; it also bounds the allocation.
+        if self.keys_left(size, number) < number {
+            return None;
+        }
+        let mut keys = Vec::with_capacity(number);
+        while keys.len() < number {
+            match self.blocks.front_mut()?.supply(size, &self.ids) {
+                Some(key) => keys.push(key),
+                None => drop(self.blocks.pop_front()),
+            }
+        }
+        if self.blocks.front().is_some_and(|block| block.octets_left() == 0) {
+            self.blocks.pop_front();
+        }
+        Some(keys)
+    }
+
+    /// How many keys of `size` it can supply, counting no further than `enough`.
+    #[must_use]
+    pub fn keys_left(&self, size: KeySize, enough: usize) -> usize {
+        let mut keys = 0;
+        for block in &self.blocks {
+            keys += block.keys_left(size.octets());
+            if keys >= enough {
+                break;
+            }
+        }
+        keys
+    }
+
+    /// Octets that have not been supplied.
+    #[must_use]
+    pub fn octets_left(&self) -> usize {
+        self.blocks.iter().map(SupplyBlock::octets_left).sum()
+    }
+
+    /// Adds what another lease of the same parties holds.
+    pub fn extend(&mut self, other: Self) {
+        self.blocks.extend(other.blocks);
+    }
+
+    pub(crate) fn forget(&mut self, id: KeyId) {
+        self.blocks.retain(|block| block.info.id != id);
+    }
+
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &SupplyBlock> {
+        self.blocks.iter()
+    }
+
+    pub(crate) fn into_blocks(self) -> impl Iterator<Item = SupplyBlock> {
+        self.blocks.into_iter()
+    }
+
+    fn drop_stale(&mut self, now: WallTime) {
+        while self.blocks.front().is_some_and(|block| now.after(self.collect_time) >= block.info().expires) {
+            self.blocks.pop_front();
+        }
+    }
+}

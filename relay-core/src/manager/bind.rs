@@ -1,0 +1,303 @@
+//! Binding: fresh key for given parties, at all their key managers, before anyone asks for it.
+//!
+//! The master's key manager draws a block of random key, and sends it to each key manager of a slave under a pad of link key
+//! (scheme R2 of Y.3803 with a single hop). A pad has left the store, durably, before a message made with it is sent; the
+//! block enters the store of the receiver, durably, before the receiver agrees; and only when all have agreed does it enter
+//! the sender's store, to be supplied. So a key that a master is given is durable wherever its slaves will ask for it.
+//!
+//! After any doubt block and pads are burnt. What is repeated is the same octets, never another message under the same pad.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use itu_y3803::message::{Body, MAX_SEALED_OCTETS, SupplyNotification, SupplyResponse};
+use itu_y3803::{
+    ApplicationId, Incarnation, KeyEvent, KeyId, KeyMaterial, KeySize, KmId, LinkId, Parties, RandomSource, SecrecyLabel,
+};
+
+use super::{Event, KeyManager, Misbehaviour, Now};
+use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
+use crate::encoding::Writer;
+use crate::pad::{Pad, Sealed};
+use crate::store::{KeyStore, Pool, StoredKey};
+
+/// A block on its way to the key managers of its slaves.
+pub(super) struct Binding {
+    info: BlockInfo,
+    material: KeyMaterial,
+    /// Who has not agreed yet, and what it was told.
+    waiting: BTreeMap<KmId, SupplyNotification>,
+    repeat: Instant,
+    give_up: Instant,
+}
+
+impl Binding {
+    pub(super) fn deadline(&self) -> Instant {
+        self.repeat.min(self.give_up)
+    }
+
+    pub(super) fn repeat_at(&mut self, instant: Instant) {
+        self.repeat = instant;
+    }
+
+    pub(super) fn waits_for(&self, peer: &KmId) -> bool {
+        self.waiting.contains_key(peer)
+    }
+
+    pub(super) fn lowest_pad(&self, link: &LinkId) -> Option<KeyId> {
+        self.waiting.values().filter(|told| told.link == *link).map(|told| told.pad).min()
+    }
+}
+
+/// Why a block cannot be bound now.
+pub(super) enum CannotBind {
+    NoLinkKey,
+    NoNumber,
+}
+
+impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
+    /// Starts to bind one block. Returns its length in octets, or why it cannot be done.
+    pub(super) fn bind(&mut self, now: Now, parties: &Arc<Parties>) -> Result<Result<usize, CannotBind>, S::Error> {
+        let mut slaves_at: BTreeMap<KmId, Vec<ApplicationId>> = BTreeMap::new();
+        for slave in parties.slaves() {
+            if let Some(home) = self.home(slave).cloned() {
+                slaves_at.entry(home).or_default().push(slave.clone());
+            }
+        }
+        slaves_at.remove(&self.config.id);
+        let mut chosen = Vec::new();
+        for peer in slaves_at.keys() {
+            match self.choose_pad(now, peer) {
+                Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
+                None => return Ok(Err(CannotBind::NoLinkKey)),
+            }
+        }
+        let number = self.number();
+        let id = self.notes.incarnation.key_id(number);
+        if block_number(id).is_none() {
+            return Ok(Err(CannotBind::NoNumber));
+        }
+        let mut pads = Vec::new();
+        for (peer, link, pad) in chosen {
+            if let Some(link) = self.links.get_mut(&link) {
+                link.remove_outgoing(pad);
+            }
+            match self.take(Pool::Outgoing, pad)? {
+                Some(StoredKey::Outgoing(key)) => pads.push((peer, link, pad, Pad::new(key))),
+                _ => return Ok(Err(CannotBind::NoLinkKey)),
+            }
+            self.link_key_event(Pool::Outgoing, pad, KeyEvent::Reserve);
+        }
+        let octets = pads.iter().map(|(.., pad)| pad.capacity()).min().unwrap_or(self.config.local_block_octets);
+        let label = if pads.is_empty() { SecrecyLabel::Local } else { SecrecyLabel::ItsRelay };
+        let Some(size) = KeySize::from_octets(octets) else { return Ok(Err(CannotBind::NoLinkKey)) };
+        let material = KeyMaterial::generate(size, &mut self.random);
+        let expires = now.wall.after(self.config.block_life);
+        let info = BlockInfo { id, parties: Arc::clone(parties), label, created: now.wall, expires };
+        let mut waiting = BTreeMap::new();
+        for (peer, link, pad_id, pad) in pads {
+            let slaves = slaves_at.remove(&peer).unwrap_or_default();
+            let Some(parties) = Parties::new(parties.master().clone(), slaves) else { continue };
+            let mut told = SupplyNotification {
+                block: id,
+                parties,
+                label,
+                created: info.created,
+                expires,
+                link,
+                pad: pad_id,
+                sealed: Vec::new(),
+                tag: [0; 16],
+            };
+            let context = context(self.notes.incarnation, &self.config.id, &peer, &told);
+            let Ok(sealed) = pad.shortened_to(octets).and_then(|pad| pad.seal(&context, &material)) else { continue };
+            (told.sealed, told.tag) = (sealed.octets, sealed.tag);
+            self.link_key_event(Pool::Outgoing, pad_id, KeyEvent::Use);
+            self.send(&peer, Body::SupplyNotification(told.clone()));
+            waiting.insert(peer, told);
+        }
+        let binding = Binding {
+            info,
+            material,
+            waiting,
+            repeat: now.instant + self.config.repeat,
+            give_up: now.instant + self.config.give_up,
+        };
+        if binding.waiting.is_empty() {
+            self.bound(now, binding)?;
+        } else {
+            self.add_binding_octets(parties, octets);
+            self.binding.insert(id, binding);
+        }
+        Ok(Ok(octets))
+    }
+
+    /// The next key of the fullest link to `peer`.
+    fn choose_pad(&self, now: Now, peer: &KmId) -> Option<(LinkId, KeyId)> {
+        if !self.is_up(peer) {
+            return None;
+        }
+        let usable_until = now.wall.after(self.config.clock_skew);
+        let mut links: Vec<_> = self.links.values().filter(|link| link.peer == *peer).collect();
+        links.sort_by_key(|link| std::cmp::Reverse(link.outgoing_len()));
+        links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until)?)))
+    }
+
+    fn bound(&mut self, now: Now, binding: Binding) -> Result<(), S::Error> {
+        let Binding { info, material, .. } = binding;
+        let octets = material.size().octets();
+        let here: Vec<_> =
+            info.parties.slaves().iter().filter(|slave| self.home(slave) == Some(&self.config.id)).cloned().collect();
+        if let Some(parties) = Parties::new(info.parties.master().clone(), here) {
+            let info = BlockInfo { parties: Arc::new(parties), ..info.clone() };
+            self.index_collect(info.id, &info.parties, octets);
+            self.put(StoredKey::Collect(CollectBlock::new(info, material.duplicate())))?;
+        }
+        self.index_supply(now, info.id, &info.parties, octets);
+        self.event(Event::Bound { block: info.id, parties: Arc::clone(&info.parties), octets });
+        let parties = Arc::clone(&info.parties);
+        self.put(StoredKey::Supply(SupplyBlock::new(info, material)))?;
+        self.serve_waiting(now, &parties)
+    }
+
+    pub(super) fn supply_response(&mut self, now: Now, from: &KmId, response: &SupplyResponse) -> Result<(), S::Error> {
+        let Some(binding) = self.binding.get_mut(&response.block) else { return Ok(()) };
+        let Some(told) = binding.waiting.remove(from) else { return Ok(()) };
+        let complete = binding.waiting.is_empty();
+        self.link_key_event(Pool::Outgoing, told.pad, if response.accepted { KeyEvent::Finish } else { KeyEvent::Burn });
+        if !response.accepted {
+            self.drop_binding(response.block);
+        } else if complete && let Some(binding) = self.binding.remove(&response.block) {
+            self.remove_binding_octets(&binding.info.parties, binding.material.size().octets());
+            self.bound(now, binding)?;
+        }
+        self.pools_wanting = true;
+        Ok(())
+    }
+
+    pub(super) fn drop_binding(&mut self, block: KeyId) {
+        let Some(binding) = self.binding.remove(&block) else { return };
+        for told in binding.waiting.values() {
+            self.link_key_event(Pool::Outgoing, told.pad, KeyEvent::Burn);
+        }
+        self.remove_binding_octets(&binding.info.parties, binding.material.size().octets());
+        self.event(Event::NotBound { block });
+    }
+
+    pub(super) fn repeat_notifications(&mut self, now: Now) {
+        let over: Vec<_> = self.binding.iter().filter(|(_, binding)| binding.give_up <= now.instant).map(|(&id, _)| id).collect();
+        for block in over {
+            self.drop_binding(block);
+        }
+        let mut sends = Vec::new();
+        for binding in self.binding.values_mut().filter(|binding| binding.repeat <= now.instant) {
+            binding.repeat = now.instant + self.config.repeat;
+            sends.extend(binding.waiting.iter().map(|(peer, told)| (peer.clone(), told.clone())));
+        }
+        sends.retain(|(peer, _)| self.is_up(peer));
+        let mut greeted = std::collections::BTreeSet::new();
+        for (peer, told) in sends {
+            if greeted.insert(peer.clone()) {
+                self.greet(&peer);
+            }
+            self.send(&peer, Body::SupplyNotification(told));
+        }
+    }
+
+    /// The other end of [`bind`](Self::bind).
+    pub(super) fn supply_notification(
+        &mut self,
+        now: Now,
+        from: &KmId,
+        sender: Incarnation,
+        told: SupplyNotification,
+    ) -> Result<(), S::Error> {
+        let accepted = if self.is_collectable(told.block) {
+            true // Said again because the answer was lost.
+        } else {
+            match self.open_notification(now, from, sender, &told)? {
+                Ok(Some(block)) => {
+                    self.index_collect(told.block, &block.info.parties, told.sealed.len());
+                    self.put(StoredKey::Collect(block))?;
+                    true
+                }
+                Ok(None) => false,
+                Err(what) => {
+                    self.misbehaviour(from, what);
+                    false
+                }
+            }
+        };
+        self.send(from, Body::SupplyResponse(SupplyResponse { block: told.block, accepted }));
+        Ok(())
+    }
+
+    fn open_notification(
+        &mut self,
+        now: Now,
+        from: &KmId,
+        sender: Incarnation,
+        told: &SupplyNotification,
+    ) -> Result<Result<Option<CollectBlock>, Misbehaviour>, S::Error> {
+        let own_link = self.links.get(&told.link).is_some_and(|link| link.peer == *from);
+        if !own_link {
+            return Ok(Err(Misbehaviour::ForeignLink));
+        }
+        // From here on the pad is spent, whatever comes: there may be a message under it.
+        if !self.links.get_mut(&told.link).is_some_and(|link| link.remove_incoming(told.pad)) {
+            return Ok(Ok(None));
+        }
+        let Some(StoredKey::Incoming(pad)) = self.take(Pool::Incoming, told.pad)? else { return Ok(Ok(None)) };
+        self.link_key_event(Pool::Incoming, told.pad, KeyEvent::Reserve);
+        self.link_key_event(Pool::Incoming, told.pad, KeyEvent::Use);
+        self.link_key_event(Pool::Incoming, told.pad, KeyEvent::Finish);
+        let well_formed = Incarnation::split(told.block).0 == sender
+            && block_number(told.block).is_some()
+            && told.sealed.len() <= MAX_SEALED_OCTETS
+            && told.expires > now.wall;
+        if !well_formed {
+            return Ok(Err(Misbehaviour::Malformed));
+        }
+        let homes_fit = self.home(told.parties.master()) == Some(from)
+            && told.parties.slaves().iter().all(|slave| self.home(slave) == Some(&self.config.id));
+        if !homes_fit {
+            return Ok(Err(Misbehaviour::ForeignApplication));
+        }
+        if self.collectable_octets(from) + told.sealed.len() > self.config.max_collectable {
+            return Ok(Err(Misbehaviour::TooMuch));
+        }
+        let context = context(sender, from, &self.config.id, told);
+        let sealed = Sealed { octets: told.sealed.clone(), tag: told.tag };
+        let opened = Pad::new(pad).shortened_to(told.sealed.len()).ok().and_then(|pad| pad.open(&context, &sealed).ok());
+        let Some(material) = opened else { return Ok(Err(Misbehaviour::WrongTag)) };
+        let info = BlockInfo {
+            id: told.block,
+            parties: Arc::new(told.parties.clone()),
+            label: told.label,
+            created: told.created,
+            // Whatever the neighbour says, nothing is kept for ever.
+            expires: told.expires.min(now.wall.after(self.config.block_life * 2 + self.config.clock_skew)),
+        };
+        Ok(Ok(Some(CollectBlock::new(info, material))))
+    }
+}
+
+/// All that a notification says beside the sealed octets, with who says it to whom (relay digest A.4, item 2).
+fn context(sender: Incarnation, from: &KmId, to: &KmId, told: &SupplyNotification) -> Vec<u8> {
+    let mut out = Writer::with_capacity(256);
+    out.text("qkms supply notification 1");
+    out.0.extend_from_slice(&sender.octets());
+    out.text(from.as_str());
+    out.text(to.as_str());
+    out.0.extend_from_slice(&told.block.octets());
+    out.text(told.parties.master().as_str());
+    out.number(told.parties.slaves().len() as u64);
+    told.parties.slaves().iter().for_each(|slave| out.text(slave.as_str()));
+    out.text(told.label.as_str());
+    out.number(told.created.millis());
+    out.number(told.expires.millis());
+    out.text(told.link.as_str());
+    out.0.extend_from_slice(&told.pad.octets());
+    std::mem::take(&mut *out.0)
+}

@@ -1,0 +1,142 @@
+//! Collection: a slave comes for keys that its master was given, and gets each once (014-5.4-03 to 014-5.4-05).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use itu_y3803::{ApplicationId, KeyId, KmId, Parties, RandomSource};
+
+use super::{KeyManager, Now, OrderId, Output, Refusal};
+use crate::block::CollectBlock;
+use crate::key_id::{IdCipher, Place};
+use crate::store::{KeyStore, Pool, StoredKey};
+
+/// What is known of a block in the store.
+pub(super) struct Collectable {
+    parties: Arc<Parties>,
+    octets: usize,
+}
+
+/// A key that was asked for, if it can be one.
+enum Asked {
+    At { block: KeyId, place: Place },
+    ForOthers,
+    Unknown,
+}
+
+impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
+    pub(super) fn index_collect(&mut self, block: KeyId, parties: &Arc<Parties>, octets: usize) -> bool {
+        self.collectable.insert(block, Collectable { parties: Arc::clone(parties), octets });
+        if let Some(home) = self.home(parties.master()).cloned() {
+            *self.collectable_from.entry(home).or_default() += octets;
+        }
+        true
+    }
+
+    pub(super) fn forget_collect(&mut self, block: KeyId) {
+        self.in_hand.remove(&block);
+        let Some(known) = self.collectable.remove(&block) else { return };
+        let home = self.home(known.parties.master()).cloned();
+        if let Some(total) = home.and_then(|home| self.collectable_from.get_mut(&home)) {
+            *total = total.saturating_sub(known.octets);
+        }
+    }
+
+    pub(super) fn is_collectable(&self, block: KeyId) -> bool {
+        self.collectable.contains_key(&block)
+    }
+
+    pub(super) fn collectable_octets(&self, from: &KmId) -> usize {
+        self.collectable_from.get(from).copied().unwrap_or(0)
+    }
+
+    pub(super) fn collect(
+        &mut self,
+        now: Now,
+        order: OrderId,
+        slave: &ApplicationId,
+        master: &ApplicationId,
+        keys: Vec<KeyId>,
+    ) -> Result<(), S::Error> {
+        let asked: Vec<_> = keys.iter().map(|&id| self.locate(slave, master, id)).collect();
+        if asked.iter().any(|asked| matches!(asked, Asked::ForOthers)) {
+            self.refuse(order, Refusal::NotEntitled);
+            return Ok(());
+        }
+        // All are looked at before any is handed out: all or none.
+        let mut missing = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (id, asked) in keys.iter().zip(&asked) {
+            let there = match asked {
+                Asked::At { block, place } => {
+                    seen.insert(*id)
+                        && self.in_hand(*block)?.is_some_and(|block| block.info.expires > now.wall && block.offers(slave, *place))
+                }
+                _ => false,
+            };
+            if !there {
+                missing.push(*id);
+            }
+        }
+        if !missing.is_empty() {
+            self.refuse(order, Refusal::NotFound { keys: missing });
+            return Ok(());
+        }
+        let mut supplied = Vec::with_capacity(keys.len());
+        for (id, asked) in keys.into_iter().zip(asked) {
+            if let Asked::At { block, place } = asked
+                && let Some(block) = self.in_hand.get_mut(&block)
+                && let Some(key) = block.collect(slave, place, id)
+            {
+                supplied.push(key);
+            }
+        }
+        self.staged.push_back(Output::Supplied { order, keys: supplied });
+        Ok(())
+    }
+
+    fn locate(&self, slave: &ApplicationId, master: &ApplicationId, id: KeyId) -> Asked {
+        let Some(home) = self.home(master) else { return Asked::Unknown };
+        let Some((block, place)) = self.find_place(home, id) else { return Asked::Unknown };
+        match self.collectable.get(&block) {
+            Some(known) if known.parties.master() != master => Asked::Unknown,
+            Some(known) if known.parties.slaves().binary_search(slave).is_ok() => Asked::At { block, place },
+            Some(_) => Asked::ForOthers,
+            // No slave of this node has a part in it, or all parts are gone; the master itself never has one.
+            None if slave == master => Asked::ForOthers,
+            None => Asked::Unknown,
+        }
+    }
+
+    /// The block that `id` names, if it was made by a life of the key manager `home`.
+    fn find_place(&self, home: &KmId, id: KeyId) -> Option<(KeyId, Place)> {
+        let place_in = |incarnation: itu_y3803::Incarnation, ids: &IdCipher| {
+            let place = ids.place(id)?;
+            Some((incarnation.key_id(u64::from(place.block)), place))
+        };
+        if *home == self.config.id {
+            return place_in(self.notes.incarnation, &self.ids);
+        }
+        let lives = &self.peers.get(home)?.ids;
+        lives.iter().rev().find_map(|(incarnation, ids)| place_in(*incarnation, ids))
+    }
+
+    /// The block, out of the store until the next commit.
+    fn in_hand(&mut self, block: KeyId) -> Result<Option<&CollectBlock>, S::Error> {
+        if !self.in_hand.contains_key(&block) {
+            let Some(StoredKey::Collect(taken)) = self.take(Pool::Collect, block)? else { return Ok(None) };
+            self.in_hand.insert(block, taken);
+        }
+        Ok(self.in_hand.get(&block))
+    }
+
+    pub(super) fn put_back_in_hand(&mut self) -> Result<(), S::Error> {
+        for (id, block) in std::mem::take(&mut self.in_hand) {
+            if block.is_finished() {
+                self.forget_collect(id);
+            } else {
+                self.put(StoredKey::Collect(block))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! The settings of a key manager.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use itu_y3803::{ApplicationId, KeySize, KmId, LinkId};
+
+use crate::key_id::MAX_BLOCK_OCTETS;
+use crate::pad::TAG_KEY_OCTETS;
+
+/// The settings of one key manager. Start from [`Config::new`] and change what should differ.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// This node's key manager.
+    pub id: KmId,
+    /// The QKD links of this node; several may lead to one neighbour.
+    pub links: Vec<LinkConfig>,
+    /// Which key manager serves which application, of the whole network.
+    pub applications: HashMap<ApplicationId, KmId>,
+    /// The size of the keys that QKD modules deliver; 256 bits.
+    pub qkd_key_size: KeySize,
+    /// How many QKD keys are joined to one link key; 33, which makes blocks of 1024 octets from 256-bit keys.
+    pub qkd_keys_per_link_key: u32,
+    /// The most QKD keys asked for at once; 99.
+    pub draw_limit: u32,
+    /// A link with fewer link keys than this, ready or on their way, is filled up to `link_high`; 16.
+    pub link_low: usize,
+    /// See `link_low`; 32.
+    pub link_high: usize,
+    /// Parties with less key ready than this many octets are filled up to `pool_high`; 8 KiB.
+    pub pool_low: usize,
+    /// See `pool_low`; 16 KiB.
+    pub pool_high: usize,
+    /// The most octets held ready for one set of parties, when a request wants more than `pool_high`; 256 KiB.
+    pub pool_limit: usize,
+    /// The most sets of parties that key is held for; 4096.
+    pub max_pools: usize,
+    /// How many octets a lease has if they are there; 16 KiB.
+    pub lease_octets: usize,
+    /// The length of blocks that stay at this node; 8 KiB.
+    pub local_block_octets: usize,
+    /// How long link key is kept if unused; 24 h.
+    pub link_key_life: Duration,
+    /// How long a block is kept; 4 h.
+    pub block_life: Duration,
+    /// A key is supplied to the master only when its slaves have at least this long to collect it; 1 h.
+    pub collect_time: Duration,
+    /// How far the clocks of two neighbours may differ; 60 s.
+    pub clock_skew: Duration,
+    /// Key is held ready for parties that asked for some within this time, or were prepared; 10 min.
+    pub idle: Duration,
+    /// What a neighbour did not answer is said again after this time; 250 ms.
+    pub repeat: Duration,
+    /// What a neighbour did not answer in this time is burnt; 10 s.
+    pub give_up: Duration,
+    /// How long an order waits for key before it is refused; 2 s.
+    pub patience: Duration,
+    /// How long to wait before asking a QKD module again that had nothing; 200 ms.
+    pub draw_pause: Duration,
+    /// The most link keys of a neighbour's that are held for one link; 256.
+    pub max_incoming: usize,
+    /// The most octets that are held for collection of blocks from one neighbour; 256 MiB.
+    pub max_collectable: usize,
+}
+
+/// A QKD link of this node.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// The name that both ends have for it.
+    pub id: LinkId,
+    /// The key manager at the other end.
+    pub peer: KmId,
+}
+
+impl Config {
+    /// Usual settings for a node without links and applications.
+    #[must_use]
+    pub fn new(id: KmId) -> Self {
+        Self {
+            id,
+            links: Vec::new(),
+            applications: HashMap::new(),
+            qkd_key_size: KeySize::BITS_256,
+            qkd_keys_per_link_key: 33,
+            draw_limit: 99,
+            link_low: 16,
+            link_high: 32,
+            pool_low: 8 << 10,
+            pool_high: 16 << 10,
+            pool_limit: 256 << 10,
+            max_pools: 4096,
+            lease_octets: 16 << 10,
+            local_block_octets: 8 << 10,
+            link_key_life: Duration::from_secs(24 * 3600),
+            block_life: Duration::from_secs(4 * 3600),
+            collect_time: Duration::from_secs(3600),
+            clock_skew: Duration::from_secs(60),
+            idle: Duration::from_secs(600),
+            repeat: Duration::from_millis(250),
+            give_up: Duration::from_secs(10),
+            patience: Duration::from_secs(2),
+            draw_pause: Duration::from_millis(200),
+            max_incoming: 256,
+            max_collectable: 256 << 20,
+        }
+    }
+
+    /// Whether the settings make sense together.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] names the first that does not.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        let block = (self.qkd_keys_per_link_key as usize * self.qkd_key_size.octets()).saturating_sub(TAG_KEY_OCTETS);
+        let peers_are_others = self.links.iter().all(|link| link.peer != self.id);
+        for (holds, problem) in [
+            (self.qkd_key_size.bits().is_multiple_of(8), "qkd_key_size is not a multiple of 8"),
+            (block > 0, "qkd_keys_per_link_key is too small: nothing is left beside the key of the tag"),
+            (block <= MAX_BLOCK_OCTETS, "qkd_keys_per_link_key is too large: a block has at most 64 KiB"),
+            (self.draw_limit >= self.qkd_keys_per_link_key, "draw_limit is below qkd_keys_per_link_key"),
+            (self.link_low <= self.link_high && self.link_high > 0, "link_low is above link_high, or link_high is 0"),
+            (self.pool_low <= self.pool_high && self.pool_high > 0, "pool_low is above pool_high, or pool_high is 0"),
+            (self.pool_high <= self.pool_limit, "pool_high is above pool_limit"),
+            ((1..=MAX_BLOCK_OCTETS).contains(&self.local_block_octets), "local_block_octets is not 1 to 64 KiB"),
+            (self.collect_time < self.block_life, "collect_time is not below block_life"),
+            (self.clock_skew < self.link_key_life, "clock_skew is not below link_key_life"),
+            (self.link_high <= self.max_incoming, "link_high is above max_incoming"),
+            (peers_are_others, "a link leads to this node itself"),
+        ] {
+            if !holds {
+                return Err(InvalidConfig(problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Settings that make no sense together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfig(&'static str);

@@ -1,0 +1,332 @@
+//! Link key: drawn from the QKD modules, agreed with the neighbour, kept until it becomes a pad (digest 9.1).
+//!
+//! Each end draws keys of its own from its module and offers them to the other end, which fetches the same keys from its
+//! module. Whoever drew a key decides what becomes of it, the other end only follows: so the two ends never use one key for
+//! two things, although nobody coordinates them (relay digest A.4, item 5).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
+
+use itu_y3803::message::{Body, KeyOffer, MAX_OFFERED_KEYS, OfferAnswer};
+use itu_y3803::{Incarnation, KeyEvent, KeyId, KmId, KmaKey, LinkId, QkdKey, RandomSource, WallTime};
+
+use super::{Config, KeyManager, Misbehaviour, Now, Output};
+use crate::key_id::MAX_BLOCK_OCTETS;
+use crate::pad::TAG_KEY_OCTETS;
+use crate::store::{KeyStore, Pool, StoredKey};
+
+pub(super) struct Link {
+    pub(super) id: LinkId,
+    pub(super) peer: KmId,
+    /// Octets and expiry of the link keys in the store that this node may use.
+    outgoing: BTreeMap<KeyId, (usize, WallTime)>,
+    /// Those that the neighbour may use.
+    incoming: BTreeSet<KeyId>,
+    offers: BTreeMap<KeyId, Offered>,
+    fetching: HashMap<KeyId, KeyOffer>,
+    draw: Draw,
+    /// Filling goes on until the high mark, once it began.
+    filling: bool,
+}
+
+/// A key that was offered to the neighbour and waits in memory for the answer: after a crash nobody misses it.
+struct Offered {
+    key: KmaKey,
+    offer: KeyOffer,
+    repeat: Instant,
+    give_up: Instant,
+}
+
+enum Draw {
+    Idle,
+    Asked,
+    Pausing(Instant),
+}
+
+impl Link {
+    pub(super) fn all(config: &Config) -> BTreeMap<LinkId, Self> {
+        let link = |link: &super::LinkConfig| Self {
+            id: link.id.clone(),
+            peer: link.peer.clone(),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeSet::new(),
+            offers: BTreeMap::new(),
+            fetching: HashMap::new(),
+            draw: Draw::Idle,
+            filling: true,
+        };
+        config.links.iter().map(|config| (config.id.clone(), link(config))).collect()
+    }
+
+    pub(super) fn level(&self) -> (usize, usize) {
+        let octets = self.outgoing.values().map(|(octets, _)| octets.saturating_sub(TAG_KEY_OCTETS)).sum();
+        (self.outgoing.len(), octets)
+    }
+
+    pub(super) fn deadline(&self, up: bool, config: &Config) -> Option<Instant> {
+        let offers = self.offers.values().map(|offered| if up { offered.repeat.min(offered.give_up) } else { offered.give_up });
+        let draw = match self.draw {
+            Draw::Pausing(until) if up && self.wants(config) => Some(until),
+            _ => None,
+        };
+        offers.chain(draw).min()
+    }
+
+    pub(super) fn repeat_at(&mut self, instant: Instant) {
+        self.offers.values_mut().for_each(|offered| offered.repeat = instant);
+    }
+
+    /// The oldest key that this node may use and that the neighbour still has for `margin` beyond `now`.
+    pub(super) fn next_pad(&self, usable_until: WallTime) -> Option<KeyId> {
+        self.outgoing.iter().find(|(_, (_, expires))| *expires > usable_until).map(|(&id, _)| id)
+    }
+
+    pub(super) fn outgoing_len(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    pub(super) fn remove_outgoing(&mut self, id: KeyId) {
+        self.outgoing.remove(&id);
+    }
+
+    pub(super) fn remove_incoming(&mut self, id: KeyId) -> bool {
+        self.incoming.remove(&id)
+    }
+
+    fn level_with_offers(&self) -> usize {
+        self.outgoing.len() + self.offers.len()
+    }
+
+    fn wants(&self, config: &Config) -> bool {
+        self.level_with_offers() < if self.filling { config.link_high } else { config.link_low }
+    }
+}
+
+impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
+    pub(super) fn index_link_key(&mut self, pool: Pool, id: KeyId, link: &LinkId, octets: usize, expires: WallTime) -> bool {
+        let Some(link) = self.links.get_mut(link) else { return false };
+        match pool {
+            Pool::Outgoing => {
+                link.outgoing.insert(id, (octets, expires));
+            }
+            _ => {
+                link.incoming.insert(id);
+            }
+        }
+        true
+    }
+
+    pub(super) fn forget_link_key(&mut self, pool: Pool, id: KeyId) {
+        for link in self.links.values_mut() {
+            match pool {
+                Pool::Outgoing => link.remove_outgoing(id),
+                _ => drop(link.remove_incoming(id)),
+            }
+        }
+        self.link_key_event(pool, id, KeyEvent::Expire);
+    }
+
+    /// Empties a link, and says what of it is in the store.
+    pub(super) fn drain_link(&mut self, link: &LinkId) -> Vec<(Pool, KeyId)> {
+        let Some(link) = self.links.get_mut(link) else { return Vec::new() };
+        link.fetching.clear();
+        let offered: Vec<_> = std::mem::take(&mut link.offers).into_keys().collect();
+        let outgoing = std::mem::take(&mut link.outgoing).into_keys().map(|id| (Pool::Outgoing, id));
+        let incoming = std::mem::take(&mut link.incoming).into_iter().map(|id| (Pool::Incoming, id));
+        let stored: Vec<_> = outgoing.chain(incoming).collect();
+        for &(pool, id) in &stored {
+            self.link_key_event(pool, id, KeyEvent::Burn);
+        }
+        for id in offered {
+            self.link_key_event(Pool::Outgoing, id, KeyEvent::Burn);
+        }
+        stored
+    }
+
+    pub(super) fn fill_links(&mut self, now: Now) {
+        let mut draws = Vec::new();
+        for link in self.links.values_mut() {
+            let up = self.peers.get(&link.peer).is_some_and(|peer| peer.is_known_and_up());
+            let ready = match link.draw {
+                Draw::Idle => true,
+                Draw::Asked => false,
+                Draw::Pausing(until) => until <= now.instant,
+            };
+            if !link.wants(&self.config) {
+                link.filling = false;
+            } else if up && ready {
+                link.filling = true;
+                link.draw = Draw::Asked;
+                let missing = (self.config.link_high - link.level_with_offers()) as u32;
+                let per_key = self.config.qkd_keys_per_link_key;
+                let whole_limit = self.config.draw_limit - self.config.draw_limit % per_key;
+                let number = missing.saturating_mul(per_key).min(whole_limit);
+                draws.push(Output::Draw { link: link.id.clone(), number, size: self.config.qkd_key_size });
+            }
+        }
+        self.staged.extend(draws);
+    }
+
+    pub(super) fn drawn(&mut self, now: Now, id: &LinkId, keys: Vec<QkdKey>) {
+        let per_key = self.config.qkd_keys_per_link_key as usize;
+        let size = self.config.qkd_key_size;
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.draw = if keys.len() < per_key { Draw::Pausing(now.instant + self.config.draw_pause) } else { Draw::Idle };
+        let peer = link.peer.clone();
+        let mut keys = keys.into_iter().filter(|key| key.material.size() == size);
+        loop {
+            let group: Vec<_> = keys.by_ref().take(per_key).collect();
+            // Too little for a pad: not worth an offer.
+            if group.len() * size.octets() <= TAG_KEY_OCTETS {
+                break;
+            }
+            let number = self.number();
+            let key = self.notes.incarnation.key_id(number);
+            let qkd_keys = group.iter().map(|key| key.id).collect();
+            let expires = now.wall.after(self.config.link_key_life);
+            let Some(joined) = KmaKey::from_qkd_keys(key, peer.clone(), id.clone(), group, now.wall, expires) else { break };
+            let offer = KeyOffer { link: id.clone(), key, qkd_keys, size, expires, spent_below: self.spent_below(id, key) };
+            let offered = Offered {
+                key: joined,
+                offer: offer.clone(),
+                repeat: now.instant + self.config.repeat,
+                give_up: now.instant + self.config.give_up,
+            };
+            if let Some(link) = self.links.get_mut(id) {
+                link.offers.insert(key, offered);
+            }
+            self.send(&peer, Body::Offer(offer));
+        }
+    }
+
+    /// The lowest link key that this node may still use or has just used: the neighbour needs nothing below it.
+    fn spent_below(&self, id: &LinkId, newest: KeyId) -> KeyId {
+        let Some(link) = self.links.get(id) else { return newest };
+        let stored = link.outgoing.keys().next().copied();
+        let offered = link.offers.keys().next().copied();
+        let in_flight = self.binding.values().filter_map(|binding| binding.lowest_pad(id)).min();
+        [stored, offered, in_flight].into_iter().flatten().min().unwrap_or(newest)
+    }
+
+    pub(super) fn offer(&mut self, from: &KmId, sender: Incarnation, offer: KeyOffer) -> Result<(), S::Error> {
+        let Some(link) = self.links.get_mut(&offer.link).filter(|link| link.peer == *from) else {
+            self.misbehaviour(from, Misbehaviour::ForeignLink);
+            return Ok(());
+        };
+        let octets = offer.qkd_keys.len() * offer.size.octets();
+        let well_formed = Incarnation::split(offer.key).0 == sender
+            && offer.qkd_keys.len() <= MAX_OFFERED_KEYS
+            && offer.size.bits().is_multiple_of(8)
+            && (TAG_KEY_OCTETS + 1..=TAG_KEY_OCTETS + MAX_BLOCK_OCTETS).contains(&octets);
+        if !well_formed {
+            self.misbehaviour(from, Misbehaviour::Malformed);
+            return Ok(());
+        }
+        let first = sender.key_id(0);
+        let spent: Vec<_> =
+            if first < offer.spent_below { link.incoming.range(first..offer.spent_below).copied().collect() } else { Vec::new() };
+        for id in spent {
+            self.burn_incoming(&offer.link, id)?;
+        }
+        let Some(link) = self.links.get_mut(&offer.link) else { return Ok(()) };
+        if link.incoming.contains(&offer.key) {
+            self.answer_offer(from, &offer.link, offer.key, true);
+        } else if link.fetching.contains_key(&offer.key) {
+            // The answer comes when the module has answered.
+        } else if self.notes.offered.get(&offer.link).is_some_and(|&highest| offer.key <= highest) {
+            // It had its chance, and may have been used as a pad since.
+            self.answer_offer(from, &offer.link, offer.key, false);
+        } else if link.incoming.len() + link.fetching.len() >= self.config.max_incoming {
+            self.misbehaviour(from, Misbehaviour::TooMuch);
+            self.answer_offer(from, &offer.link, offer.key, false);
+        } else {
+            self.notes.offered.insert(offer.link.clone(), offer.key);
+            self.notes_changed = true;
+            let fetch = Output::Fetch { link: offer.link.clone(), key: offer.key, qkd_keys: offer.qkd_keys.clone() };
+            link.fetching.insert(offer.key, offer);
+            self.staged.push_back(fetch);
+        }
+        Ok(())
+    }
+
+    pub(super) fn fetched(&mut self, now: Now, id: &LinkId, key: KeyId, keys: Vec<QkdKey>) -> Result<(), S::Error> {
+        let Some(link) = self.links.get_mut(id) else { return Ok(()) };
+        let Some(offer) = link.fetching.remove(&key) else { return Ok(()) };
+        let peer = link.peer.clone();
+        let as_offered = keys.len() == offer.qkd_keys.len()
+            && keys.iter().zip(&offer.qkd_keys).all(|(key, id)| key.id == *id && key.material.size() == offer.size);
+        // Whatever the neighbour says, nothing is kept for ever.
+        let expires = offer.expires.min(now.wall.after(self.config.link_key_life + self.config.clock_skew));
+        let joined =
+            if as_offered { KmaKey::from_qkd_keys(key, peer.clone(), id.clone(), keys, now.wall, expires) } else { None };
+        let accepted = joined.is_some();
+        if let Some(joined) = joined {
+            link.incoming.insert(key);
+            self.put(StoredKey::Incoming(joined))?;
+            self.link_key_event(Pool::Incoming, key, KeyEvent::Confirm);
+        }
+        self.answer_offer(&peer, id, key, accepted);
+        Ok(())
+    }
+
+    fn answer_offer(&mut self, to: &KmId, link: &LinkId, key: KeyId, accepted: bool) {
+        self.send(to, Body::OfferAnswer(OfferAnswer { link: link.clone(), key, accepted }));
+    }
+
+    pub(super) fn offer_answer(&mut self, now: Now, from: &KmId, answer: OfferAnswer) -> Result<(), S::Error> {
+        let Some(link) = self.links.get_mut(&answer.link).filter(|link| link.peer == *from) else {
+            self.misbehaviour(from, Misbehaviour::ForeignLink);
+            return Ok(());
+        };
+        // An answer to what is no longer asked is late, or comes twice.
+        let Some(Offered { key, .. }) = link.offers.remove(&answer.key) else { return Ok(()) };
+        if !answer.accepted {
+            link.draw = Draw::Pausing(now.instant + self.config.draw_pause);
+            self.link_key_event(Pool::Outgoing, answer.key, KeyEvent::Burn);
+            return Ok(());
+        }
+        link.outgoing.insert(key.id, (key.material.size().octets(), key.expires));
+        self.put(StoredKey::Outgoing(key))?;
+        self.link_key_event(Pool::Outgoing, answer.key, KeyEvent::Confirm);
+        self.pools_wanting = true;
+        Ok(())
+    }
+
+    pub(super) fn repeat_offers(&mut self, now: Now) {
+        let mut sends = Vec::new();
+        let mut burnt = Vec::new();
+        for link in self.links.values_mut() {
+            let up = self.peers.get(&link.peer).is_some_and(|peer| peer.is_known_and_up());
+            link.offers.retain(|&id, offered| {
+                if offered.give_up <= now.instant {
+                    burnt.push(id);
+                    return false;
+                }
+                if up && offered.repeat <= now.instant {
+                    offered.repeat = now.instant + self.config.repeat;
+                    sends.push((link.peer.clone(), offered.offer.clone()));
+                }
+                true
+            });
+        }
+        for id in burnt {
+            self.link_key_event(Pool::Outgoing, id, KeyEvent::Burn);
+        }
+        let mut greeted = None;
+        for (peer, offer) in sends {
+            if greeted.as_ref() != Some(&peer) {
+                self.greet(&peer);
+                greeted = Some(peer.clone());
+            }
+            self.send(&peer, Body::Offer(offer));
+        }
+    }
+
+    pub(super) fn burn_incoming(&mut self, link: &LinkId, id: KeyId) -> Result<(), S::Error> {
+        if self.links.get_mut(link).is_some_and(|link| link.remove_incoming(id)) {
+            self.remove(Pool::Incoming, id)?;
+            self.link_key_event(Pool::Incoming, id, KeyEvent::Burn);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,667 @@
+//! The key manager of one node, as an engine without I/O.
+//!
+//! ```text
+//!            QKD module                    neighbour                       applications
+//!   Draw, Fetch │ ▲ Drawn, Fetched   Send │ ▲ Message      Supplied, Refused │ ▲ Supply, Collect
+//!               ▼ │                       ▼ │                                ▼ │
+//!  ┌──────────────┴───────────────────────┴─────────────────────────────────┴──────────┐
+//!  │ links.rs: link key, agreed   bind.rs: link key becomes   supply.rs: blocks become  │
+//!  │ with the neighbour           a pad for a bound block     keys; collect.rs: and     │
+//!  │ (KMA)                        at both ends                are collected, once (KSA) │
+//!  └───────────────────────────────────────┬───────────────────────────────────────────┘
+//!                                          ▼ KeyStore: one commit, then the outputs
+//! ```
+//!
+//! The caller feeds [`Input`]s with the time they came, as many as are at hand, then polls [`Output`]s until there is none:
+//! the first poll commits the store, and an output that depends on a change is never seen before that ("persist, then
+//! speak"). [`poll_timeout`](KeyManager::poll_timeout) says when to feed [`Input::Timeout`] at the latest.
+
+mod bind;
+mod collect;
+mod config;
+mod links;
+mod notes;
+mod peers;
+mod supply;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use itu_y3803::message::Body;
+use itu_y3803::{
+    ApplicationId, KeyEvent, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties, QkdKey, RandomSource, WallTime,
+};
+
+use crate::block::CollectBlock;
+use crate::encoding::Unreadable;
+use crate::key_id::IdCipher;
+use crate::lease::Lease;
+use crate::store::{KeyStore, Pool, StoredKey};
+
+pub use config::{Config, InvalidConfig, LinkConfig};
+
+use bind::Binding;
+use collect::Collectable;
+use links::Link;
+use notes::Notes;
+use peers::Peer;
+use supply::SupplyPool;
+
+/// The time of an input: a monotonic instant for timers, wall time for what is stored or sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Never goes back.
+    pub instant: Instant,
+    /// May be set by an operator.
+    pub wall: WallTime,
+}
+
+/// Names one request of the caller until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OrderId(pub u64);
+
+/// What happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// The authenticated connection to a neighbour is there, or there again.
+    PeerUp {
+        /// Which neighbour.
+        peer: KmId,
+    },
+    /// The connection is gone.
+    PeerDown {
+        /// Which neighbour.
+        peer: KmId,
+    },
+    /// A neighbour says something.
+    Message {
+        /// Who, as authenticated by the connection.
+        from: KmId,
+        /// What.
+        message: KmMessage,
+    },
+    /// Answer to [`Output::Draw`].
+    Drawn {
+        /// The link of the question.
+        link: LinkId,
+        /// What this end's QKD module gave; empty when it had nothing.
+        keys: Vec<QkdKey>,
+    },
+    /// Answer to [`Output::Fetch`].
+    Fetched {
+        /// The link of the question.
+        link: LinkId,
+        /// The KMA key of the question.
+        key: KeyId,
+        /// All QKD keys of the question, in its order; empty when the module did not have all.
+        keys: Vec<QkdKey>,
+    },
+    /// These parties will want keys: hold some ready.
+    Prepare {
+        /// A master of this node, and its slaves.
+        parties: Parties,
+    },
+    /// A master wants keys.
+    Supply {
+        /// Names the request in the answer, [`Output::Supplied`] or [`Output::Refused`].
+        order: OrderId,
+        /// The master, of this node, and its slaves.
+        parties: Parties,
+        /// How many.
+        number: NonZeroU32,
+        /// Of which size.
+        size: KeySize,
+    },
+    /// The caller wants to serve a master itself, from a lease.
+    Lease {
+        /// Names the request in the answer, [`Output::Leased`] or [`Output::Refused`].
+        order: OrderId,
+        /// The master, of this node, and its slaves.
+        parties: Parties,
+        /// How many keys the lease must be able to supply at the least.
+        number: NonZeroU32,
+        /// Of which size.
+        size: KeySize,
+    },
+    /// A slave of this node comes for its keys.
+    Collect {
+        /// Names the request in the answer, [`Output::Supplied`] or [`Output::Refused`].
+        order: OrderId,
+        /// Who comes, as authenticated.
+        slave: ApplicationId,
+        /// The master it names.
+        master: ApplicationId,
+        /// The keys it names; all or none are supplied.
+        keys: Vec<KeyId>,
+    },
+    /// Time has passed.
+    Timeout,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Tell a neighbour. If it does not arrive, it is said again in time.
+    Send {
+        /// Whom.
+        to: KmId,
+        /// What.
+        message: KmMessage,
+    },
+    /// Ask this end's QKD module for new keys; answer with [`Input::Drawn`], whatever happens.
+    Draw {
+        /// The link to ask for.
+        link: LinkId,
+        /// How many keys at the most.
+        number: u32,
+        /// Of which size.
+        size: KeySize,
+    },
+    /// Ask this end's QKD module for the keys that the other end drew; answer with [`Input::Fetched`], whatever happens.
+    Fetch {
+        /// The link to ask for.
+        link: LinkId,
+        /// The KMA key that they become.
+        key: KeyId,
+        /// The QKD keys.
+        qkd_keys: Vec<KeyId>,
+    },
+    /// Keys for the application of this order.
+    Supplied {
+        /// The order.
+        order: OrderId,
+        /// The keys: as many as were asked for, in the order asked for.
+        keys: Vec<KsaKey>,
+    },
+    /// Key for the caller to serve from.
+    Leased {
+        /// The order.
+        order: OrderId,
+        /// The key.
+        lease: Lease,
+    },
+    /// No keys for this order, and none were spent.
+    Refused {
+        /// The order.
+        order: OrderId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// What was leased for these parties before is void: a slave's key manager has lost its copy.
+    Revoked {
+        /// Whose leases.
+        parties: Arc<Parties>,
+    },
+    /// For logs and meters.
+    Event(Event),
+}
+
+/// Why an order was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// An application is not in the directory, or the master is not of this node.
+    #[error("an application is not known")]
+    UnknownApplication,
+    /// The size is not whole octets, or too large.
+    #[error("keys of this size cannot be supplied")]
+    SizeNotSupported,
+    /// Too few keys are left, also after some patience (Y3803-9.4-04).
+    #[error("too few keys are available")]
+    NotEnoughKeys,
+    /// More key is wanted at once than this node ever holds for one set of parties, or for too many sets of parties.
+    #[error("more is wanted than this node ever holds")]
+    TooMuch,
+    /// Some of the keys are not here: never were, were collected before, or have expired.
+    #[error("one or more keys are not here")]
+    NotFound {
+        /// Which.
+        keys: Vec<KeyId>,
+    },
+    /// The application is not among the slaves of one of the keys (014-5.4-04).
+    #[error("one or more keys are for others")]
+    NotEntitled,
+}
+
+/// Something a meter or an operator wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A step in the life of a link key (Y3803-9.6-04). A key without former step is [`Received`](itu_y3803::KeyState).
+    LinkKey {
+        /// Which end of it this is.
+        pool: Pool,
+        /// Which key.
+        id: KeyId,
+        /// Which step.
+        event: KeyEvent,
+    },
+    /// A block is bound at all ends.
+    Bound {
+        /// The block.
+        block: KeyId,
+        /// Its parties.
+        parties: Arc<Parties>,
+        /// Its length.
+        octets: usize,
+    },
+    /// A block could not be bound, and is burnt.
+    NotBound {
+        /// The block.
+        block: KeyId,
+    },
+    /// What was left in a block reached its end of life.
+    Expired {
+        /// The pool.
+        pool: Pool,
+        /// The block or link key.
+        id: KeyId,
+    },
+    /// A neighbour came back with another store; all that was agreed with the former one is burnt.
+    PeerRenewed {
+        /// Which neighbour.
+        peer: KmId,
+    },
+    /// A neighbour did what no conforming one does, or the link key differs at the two ends.
+    Misbehaviour {
+        /// Which neighbour.
+        from: KmId,
+        /// What.
+        what: Misbehaviour,
+    },
+}
+
+/// What a neighbour did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// It is not a neighbour.
+    #[error("not a neighbour")]
+    NoNeighbour,
+    /// It spoke of a link that it is not at the other end of.
+    #[error("names a link that is not its own")]
+    ForeignLink,
+    /// A message contradicts itself.
+    #[error("sends a message that contradicts itself")]
+    Malformed,
+    /// It bound key for a master or slaves that are not its, or this node's, to serve.
+    #[error("binds key for applications that are not its to bind")]
+    ForeignApplication,
+    /// The tag did not fit: changed on the way, or the link key differs at the two ends.
+    #[error("sends a block whose tag does not fit the link key")]
+    WrongTag,
+    /// It sends more than may be held for it.
+    #[error("wants more held for it than is allowed")]
+    TooMuch,
+}
+
+/// The key manager has stopped, at this error of its store or at an earlier one.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped<E: std::error::Error> {
+    /// The store failed. What is durable is found out by opening it again.
+    #[error("the key store failed: {0}")]
+    Store(#[source] E),
+    /// The store failed before.
+    #[error("the key manager has stopped because its key store failed")]
+    Before,
+}
+
+/// Why a key manager could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError<E: std::error::Error> {
+    /// The settings make no sense together.
+    #[error("the settings make no sense: {0}")]
+    Config(#[from] InvalidConfig),
+    /// The store failed.
+    #[error("the key store failed: {0}")]
+    Store(#[source] E),
+    /// The key manager's notes in the store are of a later release, or broken.
+    #[error(transparent)]
+    Notes(#[from] Unreadable),
+}
+
+/// One node's key manager: KMA and KSA over one store.
+pub struct KeyManager<S: KeyStore, R> {
+    config: Config,
+    store: S,
+    random: R,
+    notes: Notes,
+    notes_changed: bool,
+    next_number: u64,
+    ids: Arc<IdCipher>,
+    peers: BTreeMap<KmId, Peer>,
+    links: BTreeMap<LinkId, Link>,
+    pools: BTreeMap<Arc<Parties>, SupplyPool>,
+    binding: BTreeMap<KeyId, Binding>,
+    collectable: HashMap<KeyId, Collectable>,
+    /// Octets held for collection, by the key manager that bound them.
+    collectable_from: HashMap<KmId, usize>,
+    /// Blocks taken from the store in this batch; they go back before the commit.
+    in_hand: BTreeMap<KeyId, CollectBlock>,
+    expiry: BTreeSet<(WallTime, Pool, KeyId)>,
+    staged: VecDeque<Output>,
+    released: VecDeque<Output>,
+    store_changed: bool,
+    pools_wanting: bool,
+    stopped: bool,
+}
+
+impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
+    /// A key manager that goes on where the store ends.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the store cannot be read, or the settings make no sense.
+    pub fn open(config: Config, mut store: S, mut random: R, now: Now) -> Result<Self, OpenError<S::Error>> {
+        config.check()?;
+        let found = store.notes().map_err(OpenError::Store)?;
+        let notes_changed = found.is_none();
+        let notes = match found {
+            Some(notes) => Notes::from_octets(&notes)?,
+            None => Notes::first(&mut random),
+        };
+        let mut manager = Self {
+            next_number: notes.numbers_below,
+            ids: Arc::new(notes.id_cipher()),
+            peers: Peer::all(&config, &notes),
+            links: Link::all(&config),
+            config,
+            store,
+            random,
+            notes,
+            notes_changed,
+            pools: BTreeMap::new(),
+            binding: BTreeMap::new(),
+            collectable: HashMap::new(),
+            collectable_from: HashMap::new(),
+            in_hand: BTreeMap::new(),
+            expiry: BTreeSet::new(),
+            staged: VecDeque::new(),
+            released: VecDeque::new(),
+            store_changed: false,
+            pools_wanting: true,
+            stopped: false,
+        };
+        manager.load(now).map_err(OpenError::Store)?;
+        Ok(manager)
+    }
+
+    /// Takes in what happened at `now`.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the store failed, now or before: nothing is promised to anyone any more.
+    pub fn handle_input(&mut self, now: Now, input: Input) -> Result<(), Stopped<S::Error>> {
+        if self.stopped {
+            return Err(Stopped::Before);
+        }
+        let done = match input {
+            Input::PeerUp { peer } => {
+                self.peer_up(&peer, now);
+                Ok(())
+            }
+            Input::PeerDown { peer } => {
+                self.peer_down(&peer);
+                Ok(())
+            }
+            Input::Message { from, message } => self.message(now, &from, message),
+            Input::Drawn { link, keys } => {
+                self.drawn(now, &link, keys);
+                Ok(())
+            }
+            Input::Fetched { link, key, keys } => self.fetched(now, &link, key, keys),
+            Input::Prepare { parties } => {
+                self.prepare(now, parties);
+                Ok(())
+            }
+            Input::Supply { order, parties, number, size } => self.order(now, order, parties, number, size, false),
+            Input::Lease { order, parties, number, size } => self.order(now, order, parties, number, size, true),
+            Input::Collect { order, slave, master, keys } => self.collect(now, order, &slave, &master, keys),
+            Input::Timeout => self.timeout(now),
+        };
+        let done = done.and_then(|()| if self.pools_wanting { self.fill_pools(now) } else { Ok(()) });
+        self.fill_links(now);
+        self.stop_on_error(done)
+    }
+
+    /// The next thing to do, or `None` when there is nothing until the next input.
+    ///
+    /// The first call after inputs makes their changes durable.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the store failed, now or before; outputs that depended on it are never seen.
+    pub fn poll_output(&mut self) -> Result<Option<Output>, Stopped<S::Error>> {
+        if self.stopped {
+            return Err(Stopped::Before);
+        }
+        if self.released.is_empty() {
+            let committed = self.commit();
+            self.stop_on_error(committed)?;
+            std::mem::swap(&mut self.released, &mut self.staged);
+        }
+        Ok(self.released.pop_front())
+    }
+
+    /// Whether polling will make the store write: a caller with more inputs at hand may feed them first.
+    #[must_use]
+    pub fn must_commit(&self) -> bool {
+        self.store_changed || self.notes_changed || !self.in_hand.is_empty()
+    }
+
+    /// When [`Input::Timeout`] is due at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let links = self.links.values().filter_map(|link| link.deadline(self.is_up(&link.peer), &self.config));
+        let binding = self.binding.values().map(Binding::deadline);
+        let orders = self.pools.values().filter_map(SupplyPool::deadline);
+        links.chain(binding).chain(orders).min()
+    }
+
+    /// This node's settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The key manager that serves an application, if the directory has it.
+    #[must_use]
+    pub fn home(&self, application: &ApplicationId) -> Option<&KmId> {
+        self.config.applications.get(application)
+    }
+
+    /// How many keys of `size` can be supplied to these parties at once, without what is out on lease.
+    #[must_use]
+    pub fn keys_ready(&self, parties: &Parties, size: KeySize) -> usize {
+        self.pools.get(parties).map_or(0, |pool| pool.keys_ready(size))
+    }
+
+    /// How many link keys of a link are ready to be used by this node, and how many octets of block they can seal.
+    #[must_use]
+    pub fn link_level(&self, link: &LinkId) -> (usize, usize) {
+        self.links.get(link).map_or((0, 0), Link::level)
+    }
+
+    /// The store, for reports of its own.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    fn commit(&mut self) -> Result<(), S::Error> {
+        self.put_back_in_hand()?;
+        if self.notes_changed {
+            self.store.save_notes(&self.notes.to_octets())?;
+        }
+        if self.notes_changed || self.store_changed {
+            self.store.commit()?;
+            (self.notes_changed, self.store_changed) = (false, false);
+        }
+        Ok(())
+    }
+
+    fn stop_on_error(&mut self, done: Result<(), S::Error>) -> Result<(), Stopped<S::Error>> {
+        done.map_err(|error| {
+            self.stopped = true;
+            self.staged.clear();
+            Stopped::Store(error)
+        })
+    }
+
+    /// Rebuilds the index from the store.
+    fn load(&mut self, now: Now) -> Result<(), S::Error> {
+        let mut found = Vec::new();
+        self.store.visit(&mut |key| found.push(Found::from(key)))?;
+        found.sort_unstable_by_key(|key| (key.pool, key.id));
+        for key in found {
+            let wanted = match &key.what {
+                What::Link { link, octets } => self.index_link_key(key.pool, key.id, link, *octets, key.expires),
+                What::Block { parties, octets } if key.pool == Pool::Supply => self.index_supply(now, key.id, parties, *octets),
+                What::Block { parties, octets } => self.index_collect(key.id, parties, *octets),
+            };
+            if wanted {
+                self.expiry.insert((key.expires, key.pool, key.id));
+            } else {
+                self.remove(key.pool, key.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, now: Now, from: &KmId, message: KmMessage) -> Result<(), S::Error> {
+        let KmMessage { sender, body } = message;
+        let Some(peer) = self.peers.get(from) else {
+            self.misbehaviour(from, Misbehaviour::NoNeighbour);
+            return Ok(());
+        };
+        if let Body::Hello(hello) = body {
+            return self.hello(from, sender, &hello);
+        }
+        if peer.current != Some(sender) {
+            // Of a life that is over, or not yet introduced; if it matters, it is said again after a greeting.
+            return Ok(());
+        }
+        match body {
+            Body::Offer(offer) => self.offer(from, sender, offer),
+            Body::OfferAnswer(answer) => self.offer_answer(now, from, answer),
+            Body::SupplyNotification(notification) => self.supply_notification(now, from, sender, notification),
+            Body::SupplyResponse(response) => self.supply_response(now, from, &response),
+            _ => Ok(()),
+        }
+    }
+
+    fn timeout(&mut self, now: Now) -> Result<(), S::Error> {
+        self.expire(now)?;
+        self.repeat_offers(now);
+        self.repeat_notifications(now);
+        self.give_up_orders(now);
+        self.pools_wanting = true;
+        Ok(())
+    }
+
+    fn expire(&mut self, now: Now) -> Result<(), S::Error> {
+        while let Some(&(expires, pool, id)) = self.expiry.first()
+            && expires <= now.wall
+        {
+            self.expiry.pop_first();
+            match pool {
+                Pool::Outgoing | Pool::Incoming => self.forget_link_key(pool, id),
+                Pool::Supply => self.forget_supply(id),
+                Pool::Collect => self.forget_collect(id),
+            }
+            self.remove(pool, id)?;
+            self.event(Event::Expired { pool, id });
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: StoredKey) -> Result<(), S::Error> {
+        self.expiry.insert((key.expires(), key.pool(), key.id()));
+        self.store_changed = true;
+        self.store.put(key)
+    }
+
+    fn take(&mut self, pool: Pool, id: KeyId) -> Result<Option<StoredKey>, S::Error> {
+        let taken = self.store.take(pool, id)?;
+        if let Some(key) = &taken {
+            self.expiry.remove(&(key.expires(), pool, id));
+            self.store_changed = true;
+        }
+        Ok(taken)
+    }
+
+    /// Burns a key: wherever it was going, nobody gets it.
+    fn remove(&mut self, pool: Pool, id: KeyId) -> Result<(), S::Error> {
+        self.take(pool, id).map(drop)
+    }
+
+    /// The next number for a link key or block. Numbers are set aside durably before any of them is used.
+    fn number(&mut self) -> u64 {
+        const SET_ASIDE: u64 = 4096;
+        let number = self.next_number;
+        self.next_number += 1;
+        if self.next_number > self.notes.numbers_below {
+            self.notes.numbers_below = self.next_number + SET_ASIDE;
+            self.notes_changed = true;
+        }
+        number
+    }
+
+    fn send(&mut self, to: &KmId, body: Body) {
+        let message = KmMessage { sender: self.notes.incarnation, body };
+        self.staged.push_back(Output::Send { to: to.clone(), message });
+    }
+
+    fn refuse(&mut self, order: OrderId, reason: Refusal) {
+        self.staged.push_back(Output::Refused { order, reason });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.staged.push_back(Output::Event(event));
+    }
+
+    fn link_key_event(&mut self, pool: Pool, id: KeyId, event: KeyEvent) {
+        self.event(Event::LinkKey { pool, id, event });
+    }
+
+    fn misbehaviour(&mut self, from: &KmId, what: Misbehaviour) {
+        self.event(Event::Misbehaviour { from: from.clone(), what });
+    }
+}
+
+impl<S: KeyStore, R> fmt::Debug for KeyManager<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyManager").field("id", &self.config.id).finish_non_exhaustive()
+    }
+}
+
+/// What the index needs of a stored key.
+struct Found {
+    pool: Pool,
+    id: KeyId,
+    expires: WallTime,
+    what: What,
+}
+
+enum What {
+    Link { link: LinkId, octets: usize },
+    Block { parties: Arc<Parties>, octets: usize },
+}
+
+impl From<&StoredKey> for Found {
+    fn from(key: &StoredKey) -> Self {
+        let what = match key {
+            StoredKey::Outgoing(key) | StoredKey::Incoming(key) => {
+                What::Link { link: key.link.clone(), octets: key.material.size().octets() }
+            }
+            StoredKey::Supply(block) => What::Block { parties: Arc::clone(&block.info.parties), octets: block.octets_left() },
+            StoredKey::Collect(block) => {
+                What::Block { parties: Arc::clone(&block.info.parties), octets: block.material.size().octets() }
+            }
+        };
+        Self { pool: key.pool(), id: key.id(), expires: key.expires(), what }
+    }
+}

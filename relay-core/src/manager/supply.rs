@@ -1,0 +1,325 @@
+//! Supply: blocks that are bound become keys for the master, in order and once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use itu_y3803::{KeyId, KeySize, KsaKey, Parties, RandomSource};
+
+use super::bind::CannotBind;
+use super::{KeyManager, Now, OrderId, Output, Refusal};
+use crate::block::{SupplyBlock, keys_in};
+use crate::key_id::{MAX_KEY_OCTETS, UNIT_OCTETS};
+use crate::lease::Lease;
+use crate::store::{KeyStore, Pool, StoredKey};
+
+/// What is ready for one set of parties.
+pub(super) struct SupplyPool {
+    /// Octets left in each block that is in the store and not in `open`.
+    ready: BTreeMap<KeyId, usize>,
+    /// Blocks that are being supplied from, one key at a time; the store has the same until the next commit.
+    open: Lease,
+    binding_octets: usize,
+    orders: VecDeque<Order>,
+    prepared: bool,
+    last_used: Instant,
+    filling: bool,
+}
+
+struct Order {
+    id: OrderId,
+    number: NonZeroU32,
+    size: KeySize,
+    lease: bool,
+    give_up: Instant,
+}
+
+impl Order {
+    /// Octets of block that surely suffice.
+    fn octets(&self) -> usize {
+        (self.number.get() as usize).saturating_mul(self.size.octets().next_multiple_of(UNIT_OCTETS))
+    }
+}
+
+impl SupplyPool {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.orders.iter().map(|order| order.give_up).min()
+    }
+
+    pub(super) fn keys_ready(&self, size: KeySize) -> usize {
+        let stored: usize = self.ready.values().map(|&left| keys_in(left, size.octets())).sum();
+        stored + self.open.keys_left(size, usize::MAX)
+    }
+
+    fn octets_coming(&self) -> usize {
+        self.ready.values().sum::<usize>() + self.open.octets_left() + self.binding_octets
+    }
+
+    /// Whether orders wait for more than is ready and being bound. Octets alone do not tell: keys do not cross the border
+    /// between blocks, so what is left of several blocks may be of no use to a large key.
+    fn is_short(&self) -> bool {
+        let missing = |order: &Order| {
+            let keys = (order.number.get() as usize).saturating_sub(self.keys_ready(order.size));
+            keys.saturating_mul(order.size.octets().next_multiple_of(UNIT_OCTETS))
+        };
+        let waiting = self.orders.iter().skip(1).map(Order::octets).fold(0, usize::saturating_add);
+        self.orders.front().is_some_and(|order| missing(order).saturating_add(waiting) > self.binding_octets)
+    }
+
+    fn wants_more(&self, high: usize) -> bool {
+        self.octets_coming() < high || self.is_short()
+    }
+}
+
+impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
+    pub(super) fn index_supply(&mut self, now: Now, block: KeyId, parties: &Arc<Parties>, octets: usize) -> bool {
+        let wanted = self.are_known(parties);
+        if wanted {
+            self.pool(now, parties).ready.insert(block, octets);
+        }
+        wanted
+    }
+
+    pub(super) fn forget_supply(&mut self, block: KeyId) {
+        for pool in self.pools.values_mut() {
+            pool.ready.remove(&block);
+            pool.open.forget(block);
+        }
+    }
+
+    /// Empties the pool of these parties, and says what of it is in the store.
+    pub(super) fn drain_pool(&mut self, parties: &Arc<Parties>) -> Vec<KeyId> {
+        let empty = self.empty_lease();
+        let Some(pool) = self.pools.get_mut(parties) else { return Vec::new() };
+        let open = std::mem::replace(&mut pool.open, empty);
+        let mut blocks: Vec<_> = std::mem::take(&mut pool.ready).into_keys().collect();
+        blocks.extend(open.blocks().map(|block| block.info.id));
+        blocks
+    }
+
+    pub(super) fn add_binding_octets(&mut self, parties: &Parties, octets: usize) {
+        if let Some(pool) = self.pools.get_mut(parties) {
+            pool.binding_octets += octets;
+        }
+    }
+
+    pub(super) fn remove_binding_octets(&mut self, parties: &Parties, octets: usize) {
+        if let Some(pool) = self.pools.get_mut(parties) {
+            pool.binding_octets = pool.binding_octets.saturating_sub(octets);
+        }
+    }
+
+    pub(super) fn prepare(&mut self, now: Now, parties: Parties) {
+        let parties = Arc::new(parties);
+        if self.are_known(&parties) && self.has_room_for(&parties) {
+            self.pool(now, &parties).prepared = true;
+            self.pools_wanting = true;
+        }
+    }
+
+    pub(super) fn order(
+        &mut self,
+        now: Now,
+        id: OrderId,
+        parties: Parties,
+        number: NonZeroU32,
+        size: KeySize,
+        lease: bool,
+    ) -> Result<(), S::Error> {
+        let parties = Arc::new(parties);
+        let order = Order { id, number, size, lease, give_up: now.instant + self.config.patience };
+        let reason = if !self.are_known(&parties) {
+            Some(Refusal::UnknownApplication)
+        } else if !size.bits().is_multiple_of(8) || size.octets() > MAX_KEY_OCTETS {
+            Some(Refusal::SizeNotSupported)
+        } else if order.octets() > self.config.pool_limit || !self.has_room_for(&parties) {
+            Some(Refusal::TooMuch)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.refuse(id, reason);
+            return Ok(());
+        }
+        let pool = self.pool(now, &parties);
+        pool.last_used = now.instant;
+        pool.orders.push_back(order);
+        self.serve_waiting(now, &parties)
+    }
+
+    /// Serves the orders for these parties in turn, as far as the key goes.
+    pub(super) fn serve_waiting(&mut self, now: Now, parties: &Arc<Parties>) -> Result<(), S::Error> {
+        while let Some(order) = self.pools.get_mut(parties).and_then(|pool| pool.orders.pop_front()) {
+            let served = if order.lease {
+                self.lease(now, parties, &order)?.map(|lease| Output::Leased { order: order.id, lease })
+            } else {
+                self.supply(now, parties, &order)?.map(|keys| Output::Supplied { order: order.id, keys })
+            };
+            match served {
+                Some(output) => self.staged.push_back(output),
+                None => {
+                    if let Some(pool) = self.pools.get_mut(parties) {
+                        pool.orders.push_front(order);
+                    }
+                    break;
+                }
+            }
+        }
+        if let Some(pool) = self.pools.get(parties) {
+            self.pools_wanting |= pool.wants_more(self.config.pool_low);
+        }
+        Ok(())
+    }
+
+    fn supply(&mut self, now: Now, parties: &Arc<Parties>, order: &Order) -> Result<Option<Vec<KsaKey>>, S::Error> {
+        let wanted = order.number.get() as usize;
+        loop {
+            let Some(pool) = self.pools.get_mut(parties) else { return Ok(None) };
+            let before: Vec<_> = pool.open.blocks().map(|block| block.info.id).collect();
+            let keys = pool.open.supply(now.wall, order.number, order.size);
+            let ready = keys.is_some() || pool.keys_ready(order.size) >= wanted;
+            self.write_back(parties, before)?;
+            if keys.is_some() || !ready || !self.open_next(now, parties)? {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Moves the oldest block from the store to the open ones. False when there is none.
+    fn open_next(&mut self, now: Now, parties: &Arc<Parties>) -> Result<bool, S::Error> {
+        while let Some((block, _)) = self.pools.get_mut(parties).and_then(|pool| pool.ready.pop_first()) {
+            let Some(StoredKey::Supply(block)) = self.take(Pool::Supply, block)? else { continue };
+            // Its slaves would not have the time to collect.
+            if now.wall.after(self.config.collect_time) >= block.info.expires {
+                continue;
+            }
+            if let Some(pool) = self.pools.get_mut(parties) {
+                pool.open.push(block);
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Makes the store hold what is left of the open blocks, in the same commit as the supply from them: a block that is used
+    /// up leaves it, or its keys would be supplied again after a restart.
+    fn write_back(&mut self, parties: &Arc<Parties>, before: Vec<KeyId>) -> Result<(), S::Error> {
+        let Some(pool) = self.pools.get(parties) else { return Ok(()) };
+        let copies: Vec<_> = pool.open.blocks().map(SupplyBlock::duplicate).collect();
+        for block in before {
+            if copies.iter().all(|copy| copy.info.id != block) {
+                self.remove(Pool::Supply, block)?;
+            }
+        }
+        for block in copies {
+            self.put(StoredKey::Supply(block))?;
+        }
+        Ok(())
+    }
+
+    fn lease(&mut self, now: Now, parties: &Arc<Parties>, order: &Order) -> Result<Option<Lease>, S::Error> {
+        let wanted = order.number.get() as usize;
+        let Some(pool) = self.pools.get(parties) else { return Ok(None) };
+        if pool.keys_ready(order.size) < wanted {
+            return Ok(None);
+        }
+        let mut lease = self.empty_lease();
+        loop {
+            let enough = lease.keys_left(order.size, wanted) >= wanted;
+            if enough && lease.octets_left() >= self.config.lease_octets {
+                break;
+            }
+            let Some((block, _)) = self.pools.get_mut(parties).and_then(|pool| pool.ready.pop_first()) else { break };
+            let Some(StoredKey::Supply(block)) = self.take(Pool::Supply, block)? else { continue };
+            if now.wall.after(self.config.collect_time) < block.info.expires {
+                lease.push(block);
+            }
+        }
+        if lease.keys_left(order.size, wanted) >= wanted {
+            return Ok(Some(lease));
+        }
+        // Some were too old after all: what is left goes back, and the order waits.
+        for block in lease.into_blocks() {
+            if let Some(pool) = self.pools.get_mut(parties) {
+                pool.ready.insert(block.info.id, block.octets_left());
+            }
+            self.put(StoredKey::Supply(block))?;
+        }
+        Ok(None)
+    }
+
+    pub(super) fn give_up_orders(&mut self, now: Now) {
+        let mut refused = Vec::new();
+        for pool in self.pools.values_mut() {
+            pool.orders.retain(|order| {
+                let over = order.give_up <= now.instant;
+                if over {
+                    refused.push(order.id);
+                }
+                !over
+            });
+        }
+        for order in refused {
+            self.refuse(order, Refusal::NotEnoughKeys);
+        }
+    }
+
+    /// Binds blocks for the parties that run low, the emptiest first, as far as the link key goes.
+    pub(super) fn fill_pools(&mut self, now: Now) -> Result<(), S::Error> {
+        self.pools_wanting = false;
+        let mut wanting = Vec::new();
+        for (parties, pool) in &mut self.pools {
+            let active = pool.prepared || now.instant < pool.last_used + self.config.idle;
+            if !pool.wants_more(self.config.pool_high) {
+                pool.filling = false;
+            } else if active && (pool.filling || pool.wants_more(self.config.pool_low)) {
+                pool.filling = true;
+                wanting.push((pool.octets_coming(), Arc::clone(parties)));
+            }
+        }
+        let mut wanting: BTreeMap<(usize, usize), Arc<Parties>> =
+            wanting.into_iter().enumerate().map(|(index, (coming, parties))| ((coming, index), parties)).collect();
+        while let Some(((coming, index), parties)) = wanting.pop_first() {
+            if !self.pools.get(&parties).is_some_and(|pool| pool.wants_more(self.config.pool_high)) {
+                continue;
+            }
+            match self.bind(now, &parties)? {
+                Ok(octets) => drop(wanting.insert((coming + octets, index), parties)),
+                Err(CannotBind::NoLinkKey | CannotBind::NoNumber) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn pool(&mut self, now: Now, parties: &Arc<Parties>) -> &mut SupplyPool {
+        let open = self.empty_lease();
+        self.pools.entry(Arc::clone(parties)).or_insert_with(|| SupplyPool {
+            ready: BTreeMap::new(),
+            open,
+            binding_octets: 0,
+            orders: VecDeque::new(),
+            prepared: false,
+            last_used: now.instant,
+            filling: true,
+        })
+    }
+
+    fn has_room_for(&self, parties: &Arc<Parties>) -> bool {
+        self.pools.len() < self.config.max_pools || self.pools.contains_key(parties)
+    }
+
+    /// Whether the master is of this node, and its slaves are of this node or a neighbour.
+    fn are_known(&self, parties: &Parties) -> bool {
+        let own = &self.config.id;
+        self.home(parties.master()) == Some(own)
+            && parties
+                .slaves()
+                .iter()
+                .all(|slave| self.home(slave).is_some_and(|home| home == own || self.peers.contains_key(home)))
+    }
+
+    fn empty_lease(&self) -> Lease {
+        Lease::new(Arc::clone(&self.ids), self.config.collect_time)
+    }
+}
