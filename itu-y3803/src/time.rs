@@ -31,6 +31,12 @@ impl WallTime {
         Duration::from_millis(later.0.saturating_sub(self.0))
     }
 
+    /// This much earlier; the epoch when that is before it.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// This much later; [`NEVER`](Self::NEVER) when that cannot be expressed.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {

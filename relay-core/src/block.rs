@@ -80,16 +80,18 @@ impl SupplyBlock {
 pub struct CollectBlock {
     pub(crate) info: BlockInfo,
     pub(crate) material: KeyMaterial,
-    /// For each slave in `info.parties`, in order: one bit a unit, set once collected.
-    pub(crate) collected: Vec<Vec<u8>>,
+    pub(crate) collected: Collected,
 }
+
+/// What of a block its slaves have collected: for each slave, in order, one bit a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Collected(pub(crate) Vec<Vec<u8>>);
 
 impl CollectBlock {
     /// A block from which nothing has been collected.
     #[must_use]
     pub fn new(info: BlockInfo, material: KeyMaterial) -> Self {
-        let bitmap = vec![0; bitmap_octets(material.size().octets())];
-        let collected = vec![bitmap; info.parties.slaves().len()];
+        let collected = Collected::nothing(info.parties.slaves().len(), material.size().octets());
         Self { info, material, collected }
     }
 
@@ -99,25 +101,16 @@ impl CollectBlock {
         &self.info
     }
 
-    /// Whether `slave` may collect the key at `place`: it is a slave, the place is inside, and no part of it was collected.
-    #[must_use]
-    pub fn offers(&self, slave: &ApplicationId, place: Place) -> bool {
-        let inside = place.start + place.octets <= self.material.size().octets();
-        inside && self.bitmap(slave).is_some_and(|bitmap| units(place).all(|unit| !bit(&self.collected[bitmap], unit)))
-    }
-
     /// Hands the key at `place` to `slave`, once; wipes it here when it was the last slave to come for it.
     pub(crate) fn collect(&mut self, slave: &ApplicationId, place: Place, id: KeyId) -> Option<KsaKey> {
-        if !self.offers(slave, place) {
+        let slave = self.info.parties.slaves().binary_search(slave).ok()?;
+        if !self.collected.lacks(slave, place) {
             return None;
         }
-        let bitmap = self.bitmap(slave)?;
         let material = self.material.section(place.start..place.start + place.octets)?;
-        for unit in units(place) {
-            self.collected[bitmap][unit / 8] |= 1 << (unit % 8);
-            if self.collected.iter().all(|bitmap| bit(bitmap, unit)) {
-                self.material.wipe(unit * UNIT_OCTETS..(unit + 1) * UNIT_OCTETS);
-            }
+        self.collected.add(slave, place);
+        for unit in units(place).filter(|&unit| self.collected.by_all(unit)) {
+            self.material.wipe(unit * UNIT_OCTETS..(unit + 1) * UNIT_OCTETS);
         }
         Some(self.info.key(id, material))
     }
@@ -125,12 +118,32 @@ impl CollectBlock {
     /// Whether every slave has collected all of it.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let units = self.material.size().octets().div_ceil(UNIT_OCTETS);
-        self.collected.iter().all(|bitmap| (0..units).all(|unit| bit(bitmap, unit)))
+        (0..self.material.size().octets().div_ceil(UNIT_OCTETS)).all(|unit| self.collected.by_all(unit))
+    }
+}
+
+impl Collected {
+    pub(crate) fn nothing(slaves: usize, block_octets: usize) -> Self {
+        Self(vec![vec![0; bitmap_octets(block_octets)]; slaves])
     }
 
-    fn bitmap(&self, slave: &ApplicationId) -> Option<usize> {
-        self.info.parties.slaves().binary_search(slave).ok()
+    /// Whether a slave has collected no part of this place.
+    pub(crate) fn lacks(&self, slave: usize, place: Place) -> bool {
+        self.0.get(slave).is_some_and(|bitmap| units(place).all(|unit| !bit(bitmap, unit)))
+    }
+
+    pub(crate) fn add(&mut self, slave: usize, place: Place) {
+        if let Some(bitmap) = self.0.get_mut(slave) {
+            for unit in units(place) {
+                if let Some(octet) = bitmap.get_mut(unit / 8) {
+                    *octet |= 1 << (unit % 8);
+                }
+            }
+        }
+    }
+
+    fn by_all(&self, unit: usize) -> bool {
+        self.0.iter().all(|bitmap| bit(bitmap, unit))
     }
 }
 

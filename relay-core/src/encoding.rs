@@ -8,7 +8,7 @@ use std::sync::Arc;
 use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KmId, KmaKey, LinkId, Parties, SecrecyLabel, WallTime};
 use zeroize::Zeroizing;
 
-use crate::block::{BlockInfo, CollectBlock, SupplyBlock, bitmap_octets};
+use crate::block::{BlockInfo, CollectBlock, Collected, SupplyBlock, bitmap_octets};
 use crate::store::{Pool, StoredKey};
 
 const VERSION: u8 = 1;
@@ -41,7 +41,7 @@ impl StoredKey {
             Self::Collect(block) => {
                 out.info(&block.info);
                 out.octets(block.material.expose_secret());
-                block.collected.iter().for_each(|bitmap| out.octets(bitmap));
+                block.collected.0.iter().for_each(|bitmap| out.octets(bitmap));
             }
         }
         out.0
@@ -74,7 +74,7 @@ impl StoredKey {
                 let wanted = bitmap_octets(material.size().octets());
                 let mut bitmap = || octets.octets().and_then(|bits| (bits.len() == wanted).then_some(bits).ok_or(Unreadable));
                 let collected = info.parties.slaves().iter().map(|_| bitmap().map(<[u8]>::to_vec)).collect::<Result<_, _>>()?;
-                Self::Collect(CollectBlock { info, material, collected })
+                Self::Collect(CollectBlock { info, material, collected: Collected(collected) })
             }
         };
         octets.end().map(|()| key)
@@ -91,7 +91,7 @@ impl StoredKey {
             }
             Self::Supply(block) => info(&block.info) + 12 + block.material.size().octets(),
             Self::Collect(block) => {
-                let bitmaps: usize = block.collected.iter().map(|bitmap| bitmap.len() + 4).sum();
+                let bitmaps: usize = block.collected.0.iter().map(|bitmap| bitmap.len() + 4).sum();
                 info(&block.info) + block.material.size().octets() + bitmaps
             }
         }
@@ -240,7 +240,7 @@ mod tests {
             expires: WallTime::NEVER,
         };
         let mut collected = CollectBlock::new(info(), material());
-        collected.collected[1][3] = 0x55;
+        collected.collected.0[1][3] = 0x55;
         vec![
             StoredKey::Outgoing(kma()),
             StoredKey::Incoming(kma()),

@@ -303,7 +303,7 @@ fn sample(pool: Pool, id: KeyId, version: u64) -> StoredKey {
         }
         Pool::Collect => {
             let mut block = CollectBlock::new(info(&["blue", "green"]), material);
-            block.collected.iter_mut().flatten().for_each(|octet| *octet = random.next() as u8);
+            block.collected.0.iter_mut().flatten().for_each(|octet| *octet = random.next() as u8);
             StoredKey::Collect(block)
         }
     }

@@ -35,6 +35,16 @@ fn no_fault_and_no_crash_breaks_a_promise() {
 }
 
 #[test]
+fn a_lost_store_costs_its_keys_and_no_promise_beside() {
+    let mut total = world::Report::default();
+    for seed in 0..number("SEEDS").unwrap_or(10_000) / 10 {
+        total += World::new(seed, Faults::with_disks(), number("SEED") == Some(seed)).run();
+    }
+    println!("{total:?}");
+    assert!(total.lost_with_disk > 0 && total.collected > 10 * total.lost_with_disk, "{total:?}");
+}
+
+#[test]
 fn without_faults_no_request_is_refused_and_none_waits_for_long() {
     for seed in 0..200 {
         let report = World::new(seed, Faults::none(), number("SEED") == Some(seed)).run();

@@ -16,6 +16,7 @@ use itu_y3803::{
     ApplicationId, Incarnation, KeyEvent, KeyId, KeyMaterial, KeySize, KmId, LinkId, Parties, RandomSource, SecrecyLabel,
 };
 
+use super::collect::Collectable;
 use super::{Event, KeyManager, Misbehaviour, Now};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
@@ -151,8 +152,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             info.parties.slaves().iter().filter(|slave| self.home(slave) == Some(&self.config.id)).cloned().collect();
         if let Some(parties) = Parties::new(info.parties.master().clone(), here) {
             let info = BlockInfo { parties: Arc::new(parties), ..info.clone() };
-            self.index_collect(info.id, &info.parties, octets);
-            self.put(StoredKey::Collect(CollectBlock::new(info, material.duplicate())))?;
+            let block = CollectBlock::new(info, material.duplicate());
+            self.index_collect(block.info.id, Collectable::from(&block));
+            self.put(StoredKey::Collect(block))?;
         }
         self.index_supply(now, info.id, &info.parties, octets);
         self.event(Event::Bound { block: info.id, parties: Arc::clone(&info.parties), octets });
@@ -218,7 +220,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         } else {
             match self.open_notification(now, from, sender, &told)? {
                 Ok(Some(block)) => {
-                    self.index_collect(told.block, &block.info.parties, told.sealed.len());
+                    self.index_collect(block.info.id, Collectable::from(&block));
                     self.put(StoredKey::Collect(block))?;
                     true
                 }

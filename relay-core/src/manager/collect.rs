@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use itu_y3803::{ApplicationId, KeyId, KmId, Parties, RandomSource};
+use itu_y3803::{ApplicationId, KeyId, KmId, Parties, RandomSource, WallTime};
 
 use super::{KeyManager, Now, OrderId, Output, Refusal};
-use crate::block::CollectBlock;
+use crate::block::{CollectBlock, Collected};
 use crate::key_id::{IdCipher, Place};
 use crate::store::{KeyStore, Pool, StoredKey};
 
@@ -14,22 +14,35 @@ use crate::store::{KeyStore, Pool, StoredKey};
 pub(super) struct Collectable {
     parties: Arc<Parties>,
     octets: usize,
+    expires: WallTime,
+    /// As in the store: what is not there is refused without touching the store.
+    collected: Collected,
+}
+
+impl From<&CollectBlock> for Collectable {
+    fn from(block: &CollectBlock) -> Self {
+        Self {
+            parties: Arc::clone(&block.info.parties),
+            octets: block.material.size().octets(),
+            expires: block.info.expires,
+            collected: block.collected.clone(),
+        }
+    }
 }
 
 /// A key that was asked for, if it can be one.
 enum Asked {
-    At { block: KeyId, place: Place },
+    At { block: KeyId, slave: usize, place: Place },
     ForOthers,
     Unknown,
 }
 
 impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
-    pub(super) fn index_collect(&mut self, block: KeyId, parties: &Arc<Parties>, octets: usize) -> bool {
-        self.collectable.insert(block, Collectable { parties: Arc::clone(parties), octets });
-        if let Some(home) = self.home(parties.master()).cloned() {
-            *self.collectable_from.entry(home).or_default() += octets;
+    pub(super) fn index_collect(&mut self, id: KeyId, block: Collectable) {
+        if let Some(home) = self.home(block.parties.master()).cloned() {
+            *self.collectable_from.entry(home).or_default() += block.octets;
         }
-        true
+        self.collectable.insert(id, block);
     }
 
     pub(super) fn forget_collect(&mut self, block: KeyId) {
@@ -63,17 +76,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(());
         }
         // All are looked at before any is handed out: all or none.
-        let mut missing = Vec::new();
         let mut seen = BTreeSet::new();
+        let mut missing = Vec::new();
         for (id, asked) in keys.iter().zip(&asked) {
-            let there = match asked {
-                Asked::At { block, place } => {
-                    seen.insert(*id)
-                        && self.in_hand(*block)?.is_some_and(|block| block.info.expires > now.wall && block.offers(slave, *place))
-                }
-                _ => false,
-            };
-            if !there {
+            let there = matches!(asked, Asked::At { block, slave, place } if self.offers(now, *block, *slave, *place));
+            if !there || !seen.insert(*id) {
                 missing.push(*id);
             }
         }
@@ -83,8 +90,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
         let mut supplied = Vec::with_capacity(keys.len());
         for (id, asked) in keys.into_iter().zip(asked) {
-            if let Asked::At { block, place } = asked
-                && let Some(block) = self.in_hand.get_mut(&block)
+            let Asked::At { block, slave: index, place } = asked else { continue };
+            if let Some(known) = self.collectable.get_mut(&block) {
+                known.collected.add(index, place);
+            }
+            if let Some(block) = self.in_hand(block)?
                 && let Some(key) = block.collect(slave, place, id)
             {
                 supplied.push(key);
@@ -94,13 +104,22 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(())
     }
 
+    fn offers(&self, now: Now, block: KeyId, slave: usize, place: Place) -> bool {
+        self.collectable.get(&block).is_some_and(|known| {
+            let inside = place.start + place.octets <= known.octets;
+            inside && now.wall < known.expires && known.collected.lacks(slave, place)
+        })
+    }
+
     fn locate(&self, slave: &ApplicationId, master: &ApplicationId, id: KeyId) -> Asked {
         let Some(home) = self.home(master) else { return Asked::Unknown };
         let Some((block, place)) = self.find_place(home, id) else { return Asked::Unknown };
         match self.collectable.get(&block) {
             Some(known) if known.parties.master() != master => Asked::Unknown,
-            Some(known) if known.parties.slaves().binary_search(slave).is_ok() => Asked::At { block, place },
-            Some(_) => Asked::ForOthers,
+            Some(known) => match known.parties.slaves().binary_search(slave) {
+                Ok(slave) => Asked::At { block, slave, place },
+                Err(_) => Asked::ForOthers,
+            },
             // No slave of this node has a part in it, or all parts are gone; the master itself never has one.
             None if slave == master => Asked::ForOthers,
             None => Asked::Unknown,
@@ -121,12 +140,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     /// The block, out of the store until the next commit.
-    fn in_hand(&mut self, block: KeyId) -> Result<Option<&CollectBlock>, S::Error> {
+    fn in_hand(&mut self, block: KeyId) -> Result<Option<&mut CollectBlock>, S::Error> {
         if !self.in_hand.contains_key(&block) {
             let Some(StoredKey::Collect(taken)) = self.take(Pool::Collect, block)? else { return Ok(None) };
             self.in_hand.insert(block, taken);
         }
-        Ok(self.in_hand.get(&block))
+        Ok(self.in_hand.get_mut(&block))
     }
 
     pub(super) fn put_back_in_hand(&mut self) -> Result<(), S::Error> {

@@ -452,7 +452,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.store_changed || self.notes_changed || !self.in_hand.is_empty()
     }
 
-    /// When [`Input::Timeout`] is due at the latest.
+    /// When [`Input::Timeout`] is due at the latest. Feed it every second as well: what expires does so by wall time, which
+    /// is no timer.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.values().filter_map(|link| link.deadline(self.is_up(&link.peer), &self.config));
@@ -514,16 +515,25 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// Rebuilds the index from the store.
     fn load(&mut self, now: Now) -> Result<(), S::Error> {
         let mut found = Vec::new();
-        self.store.visit(&mut |key| found.push(Found::from(key)))?;
+        let mut collectable = Vec::new();
+        self.store.visit(&mut |key| {
+            found.push(Found::from(key));
+            if let StoredKey::Collect(block) = key {
+                collectable.push((block.info.id, Collectable::from(block)));
+            }
+        })?;
+        for (id, block) in collectable {
+            self.index_collect(id, block);
+        }
         found.sort_unstable_by_key(|key| (key.pool, key.id));
         for key in found {
             let wanted = match &key.what {
                 What::Link { link, octets } => self.index_link_key(key.pool, key.id, link, *octets, key.expires),
-                What::Block { parties, octets } if key.pool == Pool::Supply => self.index_supply(now, key.id, parties, *octets),
-                What::Block { parties, octets } => self.index_collect(key.id, parties, *octets),
+                What::Supply { parties, octets } => self.index_supply(now, key.id, parties, *octets),
+                What::Collect => true,
             };
             if wanted {
-                self.expiry.insert((key.expires, key.pool, key.id));
+                self.expiry.insert((self.due(key.pool, key.expires), key.pool, key.id));
             } else {
                 self.remove(key.pool, key.id)?;
             }
@@ -578,8 +588,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(())
     }
 
+    /// When a key is of no more use: a block for masters as soon as its slaves would not have the time to collect.
+    fn due(&self, pool: Pool, expires: WallTime) -> WallTime {
+        if pool == Pool::Supply { expires.before(self.config.collect_time) } else { expires }
+    }
+
     fn put(&mut self, key: StoredKey) -> Result<(), S::Error> {
-        self.expiry.insert((key.expires(), key.pool(), key.id()));
+        self.expiry.insert((self.due(key.pool(), key.expires()), key.pool(), key.id()));
         self.store_changed = true;
         self.store.put(key)
     }
@@ -587,7 +602,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn take(&mut self, pool: Pool, id: KeyId) -> Result<Option<StoredKey>, S::Error> {
         let taken = self.store.take(pool, id)?;
         if let Some(key) = &taken {
-            self.expiry.remove(&(key.expires(), pool, id));
+            self.expiry.remove(&(self.due(pool, key.expires()), pool, id));
             self.store_changed = true;
         }
         Ok(taken)
@@ -648,7 +663,8 @@ struct Found {
 
 enum What {
     Link { link: LinkId, octets: usize },
-    Block { parties: Arc<Parties>, octets: usize },
+    Supply { parties: Arc<Parties>, octets: usize },
+    Collect,
 }
 
 impl From<&StoredKey> for Found {
@@ -657,10 +673,8 @@ impl From<&StoredKey> for Found {
             StoredKey::Outgoing(key) | StoredKey::Incoming(key) => {
                 What::Link { link: key.link.clone(), octets: key.material.size().octets() }
             }
-            StoredKey::Supply(block) => What::Block { parties: Arc::clone(&block.info.parties), octets: block.octets_left() },
-            StoredKey::Collect(block) => {
-                What::Block { parties: Arc::clone(&block.info.parties), octets: block.material.size().octets() }
-            }
+            StoredKey::Supply(block) => What::Supply { parties: Arc::clone(&block.info.parties), octets: block.octets_left() },
+            StoredKey::Collect(_) => What::Collect,
         };
         Self { pool: key.pool(), id: key.id(), expires: key.expires(), what }
     }

@@ -23,15 +23,21 @@ pub(crate) struct Faults {
     pub(crate) crashes: bool,
     pub(crate) cuts: bool,
     pub(crate) modules: bool,
+    pub(crate) disks: bool,
 }
 
 impl Faults {
     pub(crate) fn all() -> Self {
-        Self { messages: true, crashes: true, cuts: true, modules: true }
+        Self { messages: true, crashes: true, cuts: true, modules: true, disks: false }
+    }
+
+    /// All, and nodes that come back with an empty store.
+    pub(crate) fn with_disks() -> Self {
+        Self { disks: true, ..Self::all() }
     }
 
     pub(crate) fn none() -> Self {
-        Self { messages: false, crashes: false, cuts: false, modules: false }
+        Self { messages: false, crashes: false, cuts: false, modules: false, disks: false }
     }
 }
 
@@ -47,6 +53,8 @@ pub(crate) struct Report {
     pub(crate) lost: u64,
     pub(crate) pads: u64,
     pub(crate) hostile: u64,
+    /// Keys that were lost with the store of their slave's node.
+    pub(crate) lost_with_disk: u64,
 }
 
 impl std::ops::AddAssign for Report {
@@ -59,6 +67,7 @@ impl std::ops::AddAssign for Report {
         self.lost += other.lost;
         self.pads += other.pads;
         self.hostile += other.hostile;
+        self.lost_with_disk += other.lost_with_disk;
     }
 }
 
@@ -66,7 +75,7 @@ const NODES: [&str; 2] = ["north", "south"];
 const LINKS: [&str; 2] = ["first", "second"];
 const APPLICATIONS: [(&str, usize); 5] = [("red", 0), ("ruby", 0), ("blue", 1), ("green", 1), ("grey", 1)];
 const END_OF_FAULTS: u64 = 20_000;
-const END: u64 = 60_000;
+const END: u64 = 30_000;
 
 /// A step to come, in virtual milliseconds.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -122,9 +131,13 @@ pub(crate) struct World {
     orders: BTreeMap<u64, Pending>,
     given: BTreeMap<KeyId, Given>,
     delivered: HashSet<(KeyId, ApplicationId)>,
+    /// Keys and who has yet to collect them.
+    open: Vec<(KeyId, ApplicationId)>,
+    all_given: Vec<KeyId>,
     cut_off: HashSet<(KeyId, ApplicationId)>,
     pads: HashMap<KeyId, Vec<u8>>,
     link_keys: HashMap<(usize, Pool, KeyId), KeyState>,
+    disks_lost: [bool; 2],
     report: Report,
 }
 
@@ -158,9 +171,12 @@ impl World {
             orders: BTreeMap::new(),
             given: BTreeMap::new(),
             delivered: HashSet::new(),
+            open: Vec::new(),
+            all_given: Vec::new(),
             cut_off: HashSet::new(),
             pads: HashMap::new(),
             link_keys: HashMap::new(),
+            disks_lost: [false; 2],
             report: Report::default(),
         };
         for node in 0..2 {
@@ -250,7 +266,7 @@ impl World {
         } else {
             self.after(100, Step::Load);
         }
-        for _ in 0..4 {
+        for _ in 0..if self.settling() { 20 } else { 3 } {
             self.collect_something();
         }
     }
@@ -286,24 +302,24 @@ impl World {
     }
 
     fn collect_something(&mut self) {
-        let waiting: Vec<_> = self
-            .given
-            .iter()
-            .filter_map(|(id, given)| Some((*id, given.parties.master().clone(), given.waiting.first()?.clone())))
-            .collect();
-        if waiting.is_empty() {
+        if self.open.is_empty() {
             return;
         }
-        let (id, master, slave) = self.random.pick(&waiting);
+        let at = self.random.below(self.open.len() as u64) as usize;
+        let (id, slave) = self.open.swap_remove(at);
+        let master = self.given[&id].parties.master().clone();
         let node = home(&slave);
         if self.nodes[node].manager.is_none() {
+            self.open.push((id, slave));
             return;
         }
         let mut keys = vec![id];
-        for (other, other_master, other_slave) in waiting {
-            if other_master == master && other_slave == slave && !keys.contains(&other) && keys.len() < 3 {
-                keys.push(other);
-            }
+        // Now and then several in one request.
+        let more = self.random.below(3) as usize;
+        let fits = |(other, who): &(KeyId, ApplicationId)| *who == slave && *self.given[other].parties.master() == master;
+        let others: Vec<_> = (0..self.open.len().min(20)).filter(|&at| fits(&self.open[at])).take(more).collect();
+        for at in others.into_iter().rev() {
+            keys.push(self.open.swap_remove(at).0);
         }
         for key in &keys {
             self.given.get_mut(key).expect("given").waiting.remove(&slave);
@@ -314,8 +330,8 @@ impl World {
 
     fn ask_for_what_is_not_theirs(&mut self) {
         let Some(at) = (!self.given.is_empty()).then(|| self.random.below(self.given.len() as u64) as usize) else { return };
-        let (&id, given) = self.given.iter().nth(at).expect("inside");
-        let master = given.parties.master().clone();
+        let id = self.all_given[at];
+        let master = self.given[&id].parties.master().clone();
         let (who, node) = self.random.pick(&APPLICATIONS);
         let who = app(who);
         // Whoever was cut off may come again, and get it then.
@@ -375,6 +391,12 @@ impl World {
         }
         // Events that were not seen may be missing from here on; what was seen to be used stays used.
         self.link_keys.retain(|(at, ..), state| *at != node || matches!(state, KeyState::InUse | KeyState::Deleted));
+        if self.faults.disks && self.random.one_in(3) {
+            self.tell(|| format!("{} loses its disk", NODES[node]));
+            self.nodes[node].disk = Disk::default();
+            self.disks_lost[node] = true;
+            self.link_keys.retain(|(at, ..), _| *at != node);
+        }
         let down = 10 + self.random.below(1_500);
         self.after(down, Step::Start { node });
     }
@@ -457,6 +479,10 @@ impl World {
                     assert_eq!(reason, Refusal::NotEnoughKeys);
                     self.report.refused += 1;
                 }
+                Some(Pending::Collect { node, keys, slave }) if self.disks_lost[node] => {
+                    self.report.lost_with_disk += keys.len() as u64;
+                    self.cut_off.extend(keys.into_iter().map(|key| (key, slave.clone())));
+                }
                 Some(Pending::Collect { slave, keys, .. }) => panic!("{slave} was refused {keys:?}: {reason}"),
                 Some(Pending::Forbidden { .. }) => assert!(matches!(reason, Refusal::NotFound { .. } | Refusal::NotEntitled)),
                 None => panic!("an order was answered twice"),
@@ -475,7 +501,9 @@ impl World {
             assert_eq!(key.material.size(), size);
             assert!(self.delivered.insert((key.id, parties.master().clone())), "{} given twice", key.id);
             let waiting = parties.slaves().iter().cloned().collect();
+            self.open.extend(parties.slaves().iter().map(|slave| (key.id, slave.clone())));
             let octets = key.material.expose_secret().to_vec();
+            self.all_given.push(key.id);
             let given = Given { octets, parties: parties.clone(), waiting };
             assert!(self.given.insert(key.id, given).is_none(), "{} given twice", key.id);
             self.report.supplied += 1;
