@@ -1,0 +1,121 @@
+//! From a request head to a response: the path every request takes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+
+use super::activity::Activity;
+use super::{Event, Handler, Limits, Observer, Peer, TimeLimit};
+
+/// What all requests of one connection share.
+pub(super) struct Session<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) peer: Peer,
+    pub(super) limits: Arc<Limits>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) activity: Arc<Activity>,
+}
+
+/// A request under way, for its connection's [`Activity`].
+pub(super) struct Turn<H>(Arc<Session<H>>);
+
+impl<H> Turn<H> {
+    pub(super) fn begin(session: Arc<Session<H>>) -> Self {
+        session.activity.begin();
+        Self(session)
+    }
+}
+
+impl<H> Drop for Turn<H> {
+    fn drop(&mut self) {
+        self.0.activity.end();
+    }
+}
+
+pub(super) async fn respond<H: Handler>(turn: Turn<H>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let session = &*turn.0;
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return Ok(session.handle(Request::from_parts(parts, Bytes::new())).await);
+    }
+    let discard = if parts.headers.contains_key(EXPECT) { 0 } else { DISCARD_OCTETS };
+    let collected = tokio::time::timeout(session.limits.body, collect(body, session.limits.body_octets, discard)).await;
+    let (mut response, reusable) = match collected {
+        Ok(Ok(body)) => return Ok(session.handle(Request::from_parts(parts, body)).await),
+        Ok(Err(Uncollected::TooLarge { discarded })) => {
+            session.observer.observe(&Event::BodyTooLarge { peer: &session.peer });
+            (session.handler.too_large(&session.peer), discarded)
+        }
+        Ok(Err(Uncollected::Broken)) => (status_only(StatusCode::BAD_REQUEST), false),
+        Err(_) => {
+            session.observer.observe(&Event::TimedOut { peer: &session.peer, limit: TimeLimit::Body });
+            (session.handler.too_slow(&session.peer), false)
+        }
+    };
+    if !reusable && parts.version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(Full::new))
+}
+
+impl<H: Handler> Session<H> {
+    async fn handle(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
+        self.handler.call(&self.peer, request).await.map(Full::new)
+    }
+}
+
+pub(super) fn status_only(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response
+}
+
+/// How much of a body that is too large is still read, so that its sender gets to see the response: closing a connection
+/// with unread octets resets it, and the response may be lost.
+const DISCARD_OCTETS: usize = 1024 * 1024;
+
+enum Uncollected {
+    /// More than allowed; `discarded` when the rest was read and thrown away.
+    TooLarge { discarded: bool },
+    /// The peer went away, or does not keep to the protocol.
+    Broken,
+}
+
+/// The whole body, if it has at most `max` octets. Memory grows with what has arrived, never with what was announced.
+async fn collect(mut body: Incoming, max: usize, mut discard: usize) -> Result<Bytes, Uncollected> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut too_large = announced > max;
+    if too_large && announced > discard {
+        return Err(Uncollected::TooLarge { discarded: false });
+    }
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Uncollected::Broken)?.into_data() else { continue };
+        let held = first.len() + joined.len();
+        if too_large || data.len() > max - held {
+            (too_large, first, joined) = (true, Bytes::new(), BytesMut::new());
+            match discard.checked_sub(data.len()) {
+                Some(left) => discard = left,
+                None => return Err(Uncollected::TooLarge { discarded: false }),
+            }
+        } else if held == 0 {
+            first = data;
+        } else {
+            if joined.is_empty() {
+                joined.extend_from_slice(&std::mem::take(&mut first));
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    match too_large {
+        true => Err(Uncollected::TooLarge { discarded: true }),
+        false if joined.is_empty() => Ok(first),
+        false => Ok(joined.freeze()),
+    }
+}
