@@ -1,0 +1,220 @@
+//! The audit log: every delivery and every refusal, one JSON object a line, with identifiers and sizes and never a key octet.
+//!
+//! Records are handed over before the answer is sent, and written by a thread of its own some milliseconds later: a crash of
+//! the process can cost the last of them. When that thread falls far behind, requests are refused rather than not recorded.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use etsi014::KeyId;
+use itu_y3803::{ApplicationId, WallTime};
+use serde::Serialize;
+
+/// The most records that wait to be written.
+const MAX_WAITING: usize = 100_000;
+/// How long records may wait to be written together.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// One delivery or refusal.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When.
+    pub at: WallTime,
+    /// Who asked, as authenticated; `None` when it could not be told.
+    pub sae: Option<ApplicationId>,
+    /// The SAE that the path names, if it got so far.
+    pub other: Option<ApplicationId>,
+    /// Which method.
+    pub operation: &'static str,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// What was refused, or nothing.
+    pub refusal: Option<String>,
+    /// The size of each key in bits.
+    pub bits: u32,
+    /// The keys delivered.
+    pub keys: Vec<KeyId>,
+}
+
+/// Where records go; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Audit(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    records: Vec<Record>,
+    closed: bool,
+    failed: bool,
+}
+
+/// The writing thread, to wait for its end.
+#[derive(Debug)]
+pub struct AuditThread(Option<(Audit, thread::JoinHandle<io::Result<()>>)>);
+
+/// The audit log does not take the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log cannot be written")]
+pub struct AuditFailed;
+
+impl Audit {
+    /// No audit log.
+    #[must_use]
+    pub fn none() -> (Self, AuditThread) {
+        (Self(None), AuditThread(None))
+    }
+
+    /// Appends to a file, which is made if need be, readable by its owner only.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn to_file(path: &Path) -> io::Result<(Self, AuditThread)> {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path)?;
+        let shared = Arc::new(Shared { waiting: Mutex::default(), changed: Condvar::new() });
+        let audit = Self(Some(Arc::clone(&shared)));
+        let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || shared.write(file))?;
+        Ok((audit.clone(), AuditThread(Some((audit, thread)))))
+    }
+
+    /// Hands over a record.
+    ///
+    /// # Errors
+    /// [`AuditFailed`] when the log cannot be written, or its writer is far behind.
+    pub fn record(&self, record: impl FnOnce() -> Record) -> Result<(), AuditFailed> {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        let record = record();
+        let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.failed || waiting.records.len() >= MAX_WAITING {
+            return Err(AuditFailed);
+        }
+        waiting.records.push(record);
+        Ok(())
+    }
+}
+
+impl AuditThread {
+    /// Writes what is left and ends the thread.
+    ///
+    /// # Errors
+    /// When the file could not be written.
+    pub fn close(self) -> io::Result<()> {
+        let Some((audit, thread)) = self.0 else { return Ok(()) };
+        if let Some(shared) = &audit.0 {
+            shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+            shared.changed.notify_all();
+        }
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the audit thread panicked")))
+    }
+}
+
+impl Shared {
+    fn write(&self, mut file: File) -> io::Result<()> {
+        let mut text = Vec::new();
+        loop {
+            let (records, closed) = {
+                let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                // Not woken for each record: that would cost the requests more than the writing does.
+                let (mut waiting, _) = self
+                    .changed
+                    .wait_timeout_while(waiting, PAUSE, |waiting| !waiting.closed)
+                    .unwrap_or_else(PoisonError::into_inner);
+                (std::mem::take(&mut waiting.records), waiting.closed)
+            };
+            text.clear();
+            for record in &records {
+                serde_json::to_writer(&mut text, &Line::from(record))?;
+                text.push(b'\n');
+            }
+            if let Err(error) = file.write_all(&text) {
+                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).failed = true;
+                tracing::error!(%error, "the audit log cannot be written; requests are refused");
+                return Err(error);
+            }
+            if closed {
+                return file.sync_data();
+            }
+        }
+    }
+}
+
+/// A record as it is written.
+#[derive(Serialize)]
+struct Line<'a> {
+    at_ms: u64,
+    sae: Option<&'a str>,
+    other_sae: Option<&'a str>,
+    operation: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    key_ids: Vec<&'a str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    bits: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl<'a> From<&'a Record> for Line<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            at_ms: record.at.millis(),
+            sae: record.sae.as_ref().map(ApplicationId::as_str),
+            other_sae: record.other.as_ref().map(ApplicationId::as_str),
+            operation: record.operation,
+            status: record.status,
+            refusal: record.refusal.as_deref(),
+            key_ids: record.keys.iter().map(KeyId::as_str).collect(),
+            bits: record.bits,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_is_written_as_a_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.jsonl");
+        for round in 0..2 {
+            let (audit, thread) = Audit::to_file(&path).expect("a file");
+            for number in 0..500 {
+                let record = || Record {
+                    at: WallTime::from_millis(number),
+                    sae: ApplicationId::new("red").ok(),
+                    other: ApplicationId::new("b\"lue").ok(),
+                    operation: "enc_keys",
+                    status: 200,
+                    refusal: None,
+                    bits: 256,
+                    keys: vec![KeyId::parse("0957365e-4b8d-4f95-8a8f-de3d60199dbb").expect("a UUID")],
+                };
+                audit.record(record).expect("room");
+            }
+            thread.close().expect("written");
+            let text = std::fs::read_to_string(&path).expect("a file");
+            assert_eq!(text.lines().count(), 500 * (round + 1), "appended, none lost");
+            let line: serde_json::Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+            assert_eq!(line["other_sae"], "b\"lue");
+            assert_eq!(line["key_ids"][0], "0957365e-4b8d-4f95-8a8f-de3d60199dbb");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What the demonstration writes: certificates, configuration, and `demo.json` for whoever wants to use it.
+
+use serde_json::{Value, json};
+use transport::pki::{Leaf, Profile};
+
+use super::folder::Folder;
+use super::network::{KmeProcess, Network, Ports};
+use super::{DemoError, Options};
+use crate::config::Durability;
+
+/// The SAEs and their KMEs.
+pub(super) const DIRECTORY: [(&str, &str); 4] = [("red", "north"), ("blue", "south"), ("green", "south"), ("grey", "south")];
+
+/// How much key the KMEs hold ready for a pair of SAEs: the engine's usual value, named to tell how full it is.
+pub(super) const POOL_HIGH_OCTETS: u64 = 16 << 10;
+
+/// Writes the certificates, good ones and two that are refused.
+pub(super) fn write_pki(folder: &Folder) -> Result<(), DemoError> {
+    let mut profiles = Profile::demonstration();
+    profiles.extend(["link-a", "link-b"].map(|id| Profile::new(id, Leaf::kme(id))));
+    profiles.push(Profile::new("unenrolled", Leaf::sae("unenrolled")));
+    profiles.push(Profile::new("expired", Leaf::sae("red").expired()));
+    transport::pki::write_pki(&folder.join("pki"), "QKD demonstration authority", &profiles)?;
+    Ok(())
+}
+
+/// Writes the configuration of both KMEs and of the link.
+pub(super) fn write_configuration(folder: &Folder, options: &Options, ports: &Ports) -> Result<(), DemoError> {
+    folder.write("north.toml", &kme("north", "south", options, ports))?;
+    folder.write("south.toml", &kme("south", "north", options, ports))?;
+    folder.write("link.toml", &link(options, ports))
+}
+
+/// Writes `demo.json`. Paths count from the folder.
+pub(super) fn write_demo_json(folder: &Folder, network: &Network) -> Result<(), DemoError> {
+    let saes: serde_json::Map<String, Value> =
+        DIRECTORY.iter().map(|(sae, kme)| ((*sae).to_owned(), certificate(sae, Some(kme)))).collect();
+    let demo = json!({
+        "pid": std::process::id(),
+        "ca": "pki/ca.pem",
+        "crl": "pki/crl.pem",
+        "kmes": { "north": described(&network.north), "south": described(&network.south) },
+        "link": {
+            "id": LINK,
+            "emulated": true,
+            "control": network.link_control(),
+            "config": "link.toml",
+            "log": "log/link.log",
+            "pid": network.link_pid(),
+        },
+        "saes": saes,
+        // Certificates that are refused: of an SAE that no KME knows, and an expired one in the name of red.
+        "refused": { "unenrolled": certificate("unenrolled", None), "expired": certificate("expired", None) },
+    });
+    folder.write("demo.json", &format!("{demo:#}\n"))
+}
+
+fn described(kme: &KmeProcess) -> Value {
+    let id = kme.id();
+    json!({
+        "url": kme.url(),
+        "admin": kme.admin_url(),
+        "openapi": format!("{}/openapi.json", kme.admin_url()),
+        "kx": kme.kx(),
+        "config": format!("{id}.toml"),
+        "log": format!("log/{id}.log"),
+        "data": format!("data/{id}"),
+        "pid": kme.pid(),
+    })
+}
+
+fn certificate(stem: &str, kme: Option<&str>) -> Value {
+    let mut files = json!({ "cert": format!("pki/{stem}.pem"), "key": format!("pki/{stem}.key") });
+    if let Some(kme) = kme {
+        files["kme"] = kme.into();
+    }
+    files
+}
+
+const LINK: &str = "north-south";
+
+fn kme(id: &str, peer: &str, options: &Options, ports: &Ports) -> String {
+    let (own, other) = if id == "north" { (&ports.north, &ports.south) } else { (&ports.south, &ports.north) };
+    let (device, device_port) = if id == "north" { ("link-a", ports.link_a) } else { ("link-b", ports.link_b) };
+    let durability = match options.durability {
+        Durability::Lease => "lease",
+        Durability::Strict => "strict",
+    };
+    let directory: String = DIRECTORY.iter().map(|(sae, kme)| format!("\n[[sae]]\nid = \"{sae}\"\nkme = \"{kme}\"\n")).collect();
+    format!(
+        r#"# Written by `kme demo`, for KME {id}.
+
+[kme]
+id = "{id}"
+data_dir = "data/{id}"
+
+[northbound]
+listen = "127.0.0.1:{northbound}"
+certificate = "pki/{id}.pem"
+key = "pki/{id}.key"
+client_ca = "pki/ca.pem"
+crl = "pki/crl.pem"
+
+[kx]
+listen = "127.0.0.1:{kx}"
+certificate = "pki/{id}.pem"
+key = "pki/{id}.key"
+ca = "pki/ca.pem"
+crl = "pki/crl.pem"
+
+[[peer]]
+id = "{peer}"
+address = "127.0.0.1:{peer_kx}"
+
+[[link]]
+id = "{LINK}"
+peer = "{peer}"
+
+[link.module]
+url = "https://127.0.0.1:{device_port}"
+certificate = "pki/{id}.pem"
+key = "pki/{id}.key"
+ca = "pki/ca.pem"
+kme_id = "{device}"
+{directory}
+[store]
+kind = "redb"
+durability = "{durability}"
+
+[pool]
+pool_high = {POOL_HIGH_OCTETS}
+
+[admin]
+listen = "127.0.0.1:{admin}"
+
+[audit]
+file = "audit.jsonl"
+"#,
+        northbound = own.northbound,
+        kx = own.kx,
+        admin = own.admin,
+        peer_kx = other.kx,
+    )
+}
+
+fn link(options: &Options, ports: &Ports) -> String {
+    let end = |end: &str, port: u16, device: &str, kme: &str| {
+        format!(
+            r#"
+[{end}]
+listen = "127.0.0.1:{port}"
+device_id = "{device}"
+kme_id = "{kme}"
+certificate = "pki/{device}.pem"
+key = "pki/{device}.key"
+ca = "pki/ca.pem"
+"#
+        )
+    };
+    format!(
+        "# Written by `kme demo`, for the emulated QKD link.\n\nconstant_bps = {:?}\ncontrol = \"127.0.0.1:{}\"\n{}{}",
+        options.link_rate_bps,
+        ports.link_control,
+        end("a", ports.link_a, "link-a", "north"),
+        end("b", ports.link_b, "link-b", "south"),
+    )
+}

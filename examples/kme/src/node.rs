@@ -1,0 +1,177 @@
+//! The node: one thread that owns the engine, and the counter in front of it.
+//!
+//! Requests for keys are served from leases at the counter, without waiting for the engine's thread, as long as a lease
+//! lasts; everything else is a command to that thread. It takes all commands that are waiting, feeds them to the engine, has
+//! it commit once, and only then hands out the answers.
+
+mod counter;
+mod engine;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use itu_y3803::{ApplicationId, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties};
+use relay_core::{Event, Input, KeyManager, Refusal};
+use tokio::sync::oneshot;
+
+use crate::config::Durability;
+use crate::random::Random;
+use crate::store::AnyStore;
+
+use counter::Counter;
+use engine::{Command, Engine};
+
+/// What the engine's thread does to the world: never blocks.
+pub trait Effects: Send + 'static {
+    /// Tells a neighbour.
+    fn send(&mut self, to: &KmId, message: KmMessage);
+    /// Asks the QKD module of a link for new keys.
+    fn draw(&mut self, link: LinkId, number: u32, size: KeySize);
+    /// Asks the QKD module of a link for keys that the other end drew.
+    fn fetch(&mut self, link: LinkId, key: KeyId, qkd_keys: Vec<KeyId>);
+    /// Counts and logs.
+    fn event(&mut self, event: &Event);
+    /// Notes how many inputs shared a commit.
+    fn batch(&mut self, inputs: usize);
+}
+
+/// Access to the node, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Node {
+    commands: mpsc::Sender<Command>,
+    counter: Arc<Counter>,
+    durability: Durability,
+}
+
+/// Why an application gets no keys.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoKeys {
+    /// The engine refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The node has stopped, or its store failed.
+    #[error("the key store is not available")]
+    Stopped,
+}
+
+/// What the engine holds for one link.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinkLevel {
+    /// Link keys that are ready.
+    pub keys: usize,
+    /// Octets of block that they can seal.
+    pub octets: usize,
+}
+
+/// The engine's thread, to wait for its end.
+#[derive(Debug)]
+pub struct NodeThread(thread::JoinHandle<Result<(), EngineFailed>>);
+
+/// The engine's thread ended because the store failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineFailed(String);
+
+impl Node {
+    /// Starts the thread. `effects` is made with a handle to the node, since most of them come back as inputs.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start<E: Effects>(
+        manager: KeyManager<AnyStore, Random>,
+        durability: Durability,
+        effects: impl FnOnce(Self) -> E,
+    ) -> std::io::Result<(Self, NodeThread)> {
+        let (commands, queue) = mpsc::channel();
+        let counter = Arc::new(Counter::new(manager.config().lease_octets));
+        let node = Self { commands, counter: Arc::clone(&counter), durability };
+        let effects = effects(node.clone());
+        let engine = Engine::new(manager, queue, counter, effects);
+        let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run())?;
+        Ok((node, NodeThread(thread)))
+    }
+
+    /// Tells the engine what happened.
+    pub fn input(&self, input: Input) {
+        // After the end nobody needs to know.
+        let _ = self.commands.send(Command::Input(input));
+    }
+
+    /// Keys for a master.
+    ///
+    /// # Errors
+    /// [`NoKeys`]; none were spent.
+    pub async fn supply(&self, parties: Parties, number: NonZeroU32, size: KeySize) -> Result<Vec<KsaKey>, NoKeys> {
+        let (answer, answered) = oneshot::channel();
+        let command = match self.durability {
+            Durability::Strict => Command::Supply { parties, number, size, answer },
+            Durability::Lease => {
+                let (keys, low) = self.counter.supply(&parties, number, size);
+                if let Some(keys) = keys {
+                    if low {
+                        let _ = self.commands.send(Command::Refill { parties });
+                    }
+                    return Ok(keys);
+                }
+                Command::Lease { parties, number, size, answer }
+            }
+        };
+        self.ask(command, answered).await?
+    }
+
+    /// Keys for a slave.
+    ///
+    /// # Errors
+    /// [`NoKeys`]; none were spent.
+    pub async fn collect(&self, slave: ApplicationId, master: ApplicationId, keys: Vec<KeyId>) -> Result<Vec<KsaKey>, NoKeys> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Command::Collect { slave, master, keys, answer }, answered).await?
+    }
+
+    /// How many keys of `size` could be supplied to these parties at once.
+    ///
+    /// # Errors
+    /// [`NoKeys::Stopped`].
+    pub async fn keys_ready(&self, parties: Parties, size: KeySize) -> Result<usize, NoKeys> {
+        let leased = self.counter.keys_left(&parties, size);
+        let (answer, answered) = oneshot::channel();
+        Ok(leased + self.ask(Command::KeysReady { parties, size, answer }, answered).await?)
+    }
+
+    /// What is held for each of these links, in their order.
+    ///
+    /// # Errors
+    /// [`NoKeys::Stopped`].
+    pub async fn link_levels(&self, links: Vec<LinkId>) -> Result<Vec<LinkLevel>, NoKeys> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Command::LinkLevels { links, answer }, answered).await
+    }
+
+    /// Ends the thread, after what is already in its queue.
+    pub fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+    }
+
+    async fn ask<T>(&self, command: Command, answered: oneshot::Receiver<T>) -> Result<T, NoKeys> {
+        self.commands.send(command).map_err(|_| NoKeys::Stopped)?;
+        answered.await.map_err(|_| NoKeys::Stopped)
+    }
+}
+
+impl NodeThread {
+    /// Whether the thread has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Waits for the end of the thread.
+    ///
+    /// # Errors
+    /// [`EngineFailed`] when it ended because the store failed.
+    pub fn join(self) -> Result<(), EngineFailed> {
+        self.0.join().unwrap_or_else(|_| Err(EngineFailed("the engine's thread panicked".to_owned())))
+    }
+}

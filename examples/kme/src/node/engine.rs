@@ -1,0 +1,187 @@
+//! The engine's thread.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use itu_y3803::{ApplicationId, KeyId, KeySize, KsaKey, LinkId, Parties};
+use relay_core::{Input, KeyManager, Now, OrderId, Output, Refusal, Stopped};
+use tokio::sync::oneshot;
+
+use super::counter::Counter;
+use super::{Effects, EngineFailed, LinkLevel, NoKeys};
+use crate::random::Random;
+use crate::store::{AnyStore, StoreError};
+use crate::wall_now;
+
+/// The most commands that share a commit.
+const MAX_BATCH: usize = 1024;
+/// How often expiry is looked after when nothing else happens.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub(super) type Keys = Result<Vec<KsaKey>, NoKeys>;
+
+pub(super) enum Command {
+    Input(Input),
+    Supply { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
+    Lease { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
+    Refill { parties: Parties },
+    Collect { slave: ApplicationId, master: ApplicationId, keys: Vec<KeyId>, answer: oneshot::Sender<Keys> },
+    KeysReady { parties: Parties, size: KeySize, answer: oneshot::Sender<usize> },
+    LinkLevels { links: Vec<LinkId>, answer: oneshot::Sender<Vec<LinkLevel>> },
+    Stop,
+}
+
+/// Who waits for the outcome of an order.
+enum Waiting {
+    Keys(oneshot::Sender<Keys>),
+    FromLease { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
+    Refill { parties: Parties },
+}
+
+pub(super) struct Engine<E> {
+    manager: KeyManager<AnyStore, Random>,
+    queue: mpsc::Receiver<Command>,
+    counter: Arc<Counter>,
+    effects: E,
+    waiting: HashMap<OrderId, Waiting>,
+    next_order: u64,
+    last_timeout: Instant,
+}
+
+impl<E: Effects> Engine<E> {
+    pub(super) fn new(
+        manager: KeyManager<AnyStore, Random>,
+        queue: mpsc::Receiver<Command>,
+        counter: Arc<Counter>,
+        effects: E,
+    ) -> Self {
+        let last_timeout = Instant::now();
+        Self { manager, queue, counter, effects, waiting: HashMap::new(), next_order: 0, last_timeout }
+    }
+
+    pub(super) fn run(mut self) -> Result<(), EngineFailed> {
+        loop {
+            let due = self.manager.poll_timeout().unwrap_or(self.last_timeout + IDLE).min(self.last_timeout + IDLE);
+            let first = match self.queue.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let goes_on = self.batch(first, due).map_err(|stopped| EngineFailed(stopped.to_string()))?;
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles what is waiting, commits once, and lets the outputs out.
+    fn batch(&mut self, first: Option<Command>, due: Instant) -> Result<bool, Stopped<StoreError>> {
+        let now = Now { instant: Instant::now(), wall: wall_now() };
+        let mut inputs = 0;
+        let mut goes_on = true;
+        if due <= now.instant {
+            self.last_timeout = now.instant;
+            self.manager.handle_input(now, Input::Timeout)?;
+        }
+        let mut next = first;
+        while let Some(command) = next {
+            goes_on = self.command(now, command)?;
+            inputs += 1;
+            if !goes_on || inputs == MAX_BATCH {
+                break;
+            }
+            next = self.queue.try_recv().ok();
+        }
+        while let Some(output) = self.manager.poll_output()? {
+            self.output(output);
+        }
+        self.effects.batch(inputs);
+        Ok(goes_on)
+    }
+
+    fn command(&mut self, now: Now, command: Command) -> Result<bool, Stopped<StoreError>> {
+        let input = match command {
+            Command::Input(input) => input,
+            Command::Supply { parties, number, size, answer } => {
+                let order = self.order(Waiting::Keys(answer));
+                Input::Supply { order, parties, number, size }
+            }
+            Command::Lease { parties, number, size, answer } => {
+                // While this waited in the queue, a lease for others of the same parties may have come.
+                if let (Some(keys), _) = self.counter.supply(&parties, number, size) {
+                    let _ = answer.send(Ok(keys));
+                    return Ok(true);
+                }
+                let order = self.order(Waiting::FromLease { parties: parties.clone(), number, size, answer });
+                Input::Lease { order, parties, number, size }
+            }
+            Command::Refill { parties } => {
+                let order = self.order(Waiting::Refill { parties: parties.clone() });
+                Input::Lease { order, parties, number: NonZeroU32::MIN, size: KeySize::BITS_256 }
+            }
+            Command::Collect { slave, master, keys, answer } => {
+                let order = self.order(Waiting::Keys(answer));
+                Input::Collect { order, slave, master, keys }
+            }
+            Command::KeysReady { parties, size, answer } => {
+                let _ = answer.send(self.manager.keys_ready(&parties, size));
+                return Ok(true);
+            }
+            Command::LinkLevels { links, answer } => {
+                let level = |link: &LinkId| {
+                    let (keys, octets) = self.manager.link_level(link);
+                    LinkLevel { keys, octets }
+                };
+                let _ = answer.send(links.iter().map(level).collect());
+                return Ok(true);
+            }
+            Command::Stop => return Ok(false),
+        };
+        self.manager.handle_input(now, input)?;
+        Ok(true)
+    }
+
+    fn order(&mut self, waiting: Waiting) -> OrderId {
+        self.next_order += 1;
+        let order = OrderId(self.next_order);
+        self.waiting.insert(order, waiting);
+        order
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Send { to, message } => self.effects.send(&to, message),
+            Output::Draw { link, number, size } => self.effects.draw(link, number, size),
+            Output::Fetch { link, key, qkd_keys } => self.effects.fetch(link, key, qkd_keys),
+            Output::Supplied { order, keys } => {
+                if let Some(Waiting::Keys(answer)) = self.waiting.remove(&order) {
+                    // Whoever has gone meanwhile does not get them, and nobody else does.
+                    let _ = answer.send(Ok(keys));
+                }
+            }
+            Output::Leased { order, mut lease } => match self.waiting.remove(&order) {
+                Some(Waiting::FromLease { parties, number, size, answer }) => {
+                    let keys = lease.supply(wall_now(), number, size).ok_or(NoKeys::Refused(Refusal::NotEnoughKeys));
+                    self.counter.add(parties, lease);
+                    let _ = answer.send(keys);
+                }
+                Some(Waiting::Refill { parties }) => self.counter.add(parties, lease),
+                Some(Waiting::Keys(_)) | None => {}
+            },
+            Output::Refused { order, reason } => match self.waiting.remove(&order) {
+                Some(Waiting::Keys(answer) | Waiting::FromLease { answer, .. }) => {
+                    let _ = answer.send(Err(NoKeys::Refused(reason)));
+                }
+                Some(Waiting::Refill { parties }) => self.counter.not_refilled(&parties),
+                None => {}
+            },
+            Output::Revoked { parties } => self.counter.revoke(&parties),
+            Output::Event(event) => self.effects.event(&event),
+            // A later release of the engine may want more; nothing is lost by not doing it.
+            _ => {}
+        }
+    }
+}

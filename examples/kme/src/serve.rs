@@ -1,0 +1,345 @@
+//! The KME, assembled: store, engine, QKD modules, neighbours, applications, operators.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use itu_y3803::{KeyId, KeySize, KmId, KmMessage, LinkId};
+use relay_core::manager::OpenError;
+use relay_core::{Event, Input, KeyManager, Now};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use transport::server::{self, Server};
+use transport::tls::{self, ServerTls, TlsError};
+
+use crate::admin::Admin;
+use crate::audit::Audit;
+use crate::config::{Config, StoreKind};
+use crate::kx::{Kx, KxConfig, KxError, KxEvent, PeerConfig, Times};
+use crate::metrics::Metrics;
+use crate::module::{ModuleError, Modules};
+use crate::node::{Effects, EngineFailed, Node};
+use crate::random::Random;
+use crate::service::Service;
+use crate::store::{AnyStore, RedbStore, StoreError};
+use crate::{prepare, wall_now};
+
+/// Where a KME that is ready listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// For SAEs.
+    pub northbound: SocketAddr,
+    /// For neighbours.
+    pub kx: Option<SocketAddr>,
+    /// For operators.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Why a KME could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A folder cannot be made.
+    #[error("cannot make the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A port cannot be used.
+    #[error("cannot listen on {address}, for {purpose}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// For whom.
+        purpose: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The port for neighbours cannot be served.
+    #[error(transparent)]
+    Kx(#[from] KxError),
+    /// A QKD module cannot be used.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError<StoreError>),
+    /// The audit log cannot be written.
+    #[error("the audit log {}: {source}", path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The operating system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The store failed while serving.
+    #[error(transparent)]
+    Engine(#[from] EngineFailed),
+}
+
+/// Runs a KME until `stop`, then lets requests finish. `ready` is called once, when all ports listen.
+///
+/// # Errors
+/// [`ServeError`] when it cannot start, or its store fails.
+pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+    harden();
+    let folder = |path: &std::path::Path| {
+        std::fs::create_dir_all(path).map_err(|source| ServeError::Folder { path: path.to_owned(), source })
+    };
+    folder(&config.kme.data_dir)?;
+    let (store, counters) = match &config.store.kind {
+        StoreKind::Redb { path } => {
+            folder(path)?;
+            let store = RedbStore::open(path).map_err(OpenError::Store)?;
+            let opened = store.opened();
+            tracing::info!(folder = %path.display(), keys = opened.keys, erased = opened.erased, "the key store is open");
+            let counters = store.counters();
+            (AnyStore::from(store), Some(counters))
+        }
+        StoreKind::Memory => (AnyStore::from(relay_core::MemoryStore::default()), None),
+    };
+    let (audit, audit_thread) = match &config.audit {
+        Some(audit) => {
+            path_of(&audit.file).map_or(Ok(()), folder)?;
+            Audit::to_file(&audit.file).map_err(|source| ServeError::Audit { path: audit.file.clone(), source })?
+        }
+        None => Audit::none(),
+    };
+
+    let northbound_tls = tls::northbound_server(
+        &config.northbound.tls.credentials(),
+        &config.northbound.tls.trust(),
+        &tls::Northbound { key_exchange: config.northbound.key_exchange, ..tls::Northbound::default() },
+    )?;
+    let northbound = listen(config.northbound.listen, "SAEs").await?;
+    let admin = match &config.admin {
+        Some(admin) => Some(listen(admin.listen, "operators").await?),
+        None => None,
+    };
+    let kx_listener = match &config.kx {
+        Some(kx) => Some(listen(kx.listen, "neighbours").await?),
+        None => None,
+    };
+
+    let metrics = Metrics::new();
+    let engine = config.to_engine();
+    let modules = Modules::new(&config.links, engine.qkd_keys_per_link_key, metrics.clone(), Handle::current())?;
+    let now = Now { instant: Instant::now(), wall: wall_now() };
+    let manager = KeyManager::open(engine, store, Random::new(), now)?;
+    let (kx_sender, kx_for_effects) = watch::channel(None::<Kx>);
+    let (node, thread) = Node::start(manager, config.store.durability, |node| World {
+        node,
+        kx: kx_for_effects,
+        modules,
+        metrics: metrics.clone(),
+    })
+    .map_err(ServeError::Thread)?;
+
+    let (stop_sender, stopped) = watch::channel(false);
+    let until_stopped = || {
+        let mut stopped = stopped.clone();
+        async move { drop(stopped.wait_for(|stop| *stop).await) }
+    };
+    let local = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Thread);
+    let addresses = Ready {
+        northbound: local(&northbound)?,
+        kx: kx_listener.as_ref().map(local).transpose()?,
+        admin: admin.as_ref().map(local).transpose()?,
+    };
+
+    let kx = match (&config.kx, kx_listener) {
+        (Some(settings), Some(listener)) => {
+            let events = {
+                let (node, metrics) = (node.clone(), metrics.clone());
+                move |event| tell_node(&node, &metrics, event)
+            };
+            let settings = KxConfig {
+                id: config.kme.km.clone(),
+                listen: listener,
+                server_tls: ServerTls::new(tls::inter_kme_server(&settings.tls.credentials(), &settings.tls.trust())?),
+                client_tls: tls::inter_kme_client(&settings.tls.credentials(), &settings.tls.trust())?,
+                identity: settings.kme_id.clone(),
+                peers: config
+                    .peers
+                    .iter()
+                    .map(|peer| PeerConfig { id: peer.id.clone(), address: peer.address.clone() })
+                    .collect(),
+                times: Times::default(),
+            };
+            Some(Kx::start(settings, events, until_stopped())?)
+        }
+        _ => None,
+    };
+    kx_sender.send_replace(kx.clone());
+    for parties in prepare::pairs(&config) {
+        node.input(Input::Prepare { parties });
+    }
+
+    let service = Arc::new(Service::new(&config, node.clone(), audit, metrics.clone()));
+    let observer = metrics.clone();
+    let northbound_server = Server::new(service)
+        .limits(config.northbound.connections.clone())
+        .observer(Arc::new(move |event: &server::Event<'_>| observe(&observer, event)))
+        .serve_tls(northbound, ServerTls::new(northbound_tls), config.northbound.sae_id.clone(), until_stopped());
+    let admin_server = async {
+        let Some(listener) = admin else { return };
+        let links = config.links.iter().map(|link| link.id.clone()).collect();
+        let answers = Admin::new(node.clone(), metrics.clone(), links, kx.clone(), counters, &config.northbound.keys);
+        Server::new(Arc::new(answers)).serve_plain(listener, until_stopped()).await;
+    };
+    ready(&addresses);
+    tracing::info!(kme = %config.kme.id, northbound = %addresses.northbound, "serving");
+
+    let watch_engine = async {
+        while !thread.is_finished() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let until_end = async {
+        tokio::select! {
+            () = stop => tracing::info!("stopping; requests may finish"),
+            () = watch_engine => tracing::error!("the engine has ended"),
+        }
+        stop_sender.send_replace(true);
+    };
+    let ((), cut_off, ()) = tokio::join!(until_end, northbound_server, admin_server);
+    if cut_off > 0 {
+        tracing::warn!(cut_off, "connections did not finish in time");
+    }
+    node.stop();
+    let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+    let closed = tokio::task::spawn_blocking(move || audit_thread.close()).await;
+    if let (Ok(Err(source)), Some(audit)) = (closed, &config.audit) {
+        return Err(ServeError::Audit { path: audit.file.clone(), source });
+    }
+    ended.unwrap_or_else(|_| Ok(())).map_err(ServeError::from)
+}
+
+/// What the engine's thread does to the world.
+struct World {
+    node: Node,
+    kx: watch::Receiver<Option<Kx>>,
+    modules: Modules,
+    metrics: Metrics,
+}
+
+impl Effects for World {
+    fn send(&mut self, to: &KmId, message: KmMessage) {
+        if let Some(kx) = &*self.kx.borrow() {
+            kx.send(to, message);
+        }
+    }
+
+    fn draw(&mut self, link: LinkId, number: u32, size: KeySize) {
+        self.modules.draw(&self.node, link, number, size);
+    }
+
+    fn fetch(&mut self, link: LinkId, key: KeyId, qkd_keys: Vec<KeyId>) {
+        self.modules.fetch(&self.node, link, key, qkd_keys);
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.metrics.engine_event(event);
+        match event {
+            Event::LinkKey { pool, id, event } => tracing::debug!(?pool, %id, ?event, "link key"),
+            Event::Bound { block, octets, .. } => tracing::debug!(%block, octets, "block bound"),
+            Event::NotBound { block } => tracing::warn!(%block, "block not bound, and burnt"),
+            Event::Expired { pool, id } => tracing::info!(?pool, %id, "expired"),
+            Event::PeerRenewed { peer } => tracing::warn!(%peer, "the neighbour has a new store; what was agreed is burnt"),
+            Event::Misbehaviour { from, what } => tracing::error!(%from, %what, "misbehaviour of a neighbour"),
+            _ => {}
+        }
+    }
+
+    fn batch(&mut self, inputs: usize) {
+        self.metrics.batch(inputs);
+    }
+}
+
+fn tell_node(node: &Node, metrics: &Metrics, event: KxEvent) {
+    match event {
+        KxEvent::Up(peer) => {
+            tracing::info!(%peer, "connected to the neighbour");
+            node.input(Input::PeerUp { peer });
+        }
+        KxEvent::Down(peer) => {
+            tracing::warn!(%peer, "the connection to the neighbour is gone");
+            node.input(Input::PeerDown { peer });
+        }
+        KxEvent::Message(from, message) => node.input(Input::Message { from, message }),
+        KxEvent::Refused { peer, address, reason } => {
+            metrics.connection("neighbour refused");
+            tracing::warn!(?peer, %address, %reason, "a connection to the port for neighbours was refused");
+        }
+        KxEvent::NotReached { peer, reason } => tracing::info!(%peer, %reason, "the neighbour is not reached"),
+    }
+}
+
+fn observe(metrics: &Metrics, event: &server::Event<'_>) {
+    use server::Event;
+    match event {
+        Event::Established { peer, .. } => {
+            metrics.connection("established");
+            if let Some(negotiated) = &peer.negotiated {
+                metrics.handshake(format!("{:?}", negotiated.version), negotiated.group_name().to_string());
+            }
+        }
+        Event::Closed { .. } => metrics.connection("closed"),
+        Event::Refused { address, .. } => {
+            metrics.connection("refused");
+            tracing::debug!(%address, "too many connections");
+        }
+        Event::HandshakeFailed { address, failure } => {
+            metrics.connection("handshake failed");
+            tracing::info!(%address, failure = failure.label(), "handshake failed");
+        }
+        Event::TimedOut { peer, limit } => {
+            metrics.connection("timed out");
+            tracing::info!(address = %peer.address, ?limit, "too slow");
+        }
+        Event::BodyTooLarge { .. } => metrics.connection("body too large"),
+        Event::ConnectionFailed { .. } => metrics.connection("failed"),
+        Event::HandlerPanicked => {
+            metrics.connection("handler panicked");
+            tracing::error!("a request could not be answered: the handler panicked");
+        }
+        Event::AcceptFailed { reason } => tracing::error!(%reason, "cannot accept connections"),
+        _ => {}
+    }
+}
+
+async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, purpose, source })
+}
+
+fn path_of(file: &std::path::Path) -> Option<&std::path::Path> {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty())
+}
+
+/// Keys stay out of core dumps and, where the system allows it, out of swap.
+fn harden() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::mm::{MlockAllFlags, mlockall};
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+            tracing::warn!(%error, "core dumps stay possible");
+        }
+        // Only what is touched: locking all of the address space at once would need far more than is used.
+        if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {
+            tracing::info!(%error, "memory cannot be locked and may be swapped; LimitMEMLOCK=infinity would allow it");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The API for applications: ETSI GS QKD 014 over the node.
+//!
+//! Who calls is known from the client certificate, once a connection (014-4-09). A request is counted against the caller's
+//! quota, decoded, admitted within the limits, and handed to the node; its outcome is in the audit log before it is on the
+//! wire. Every answer that is no success has a JSON Error body, also 401, for which the standard defines none: there are
+//! clients that fail without one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use etsi014::decode::Decoding;
+use etsi014::limits;
+use etsi014::{
+    Body, Call, GetKey, GetKeyWithKeyIds, GetStatus, Key, KeyContainer, KeyId, KmeId, Limits, Object, Rejection, Reply, SaeId,
+};
+use http::{Request, Response};
+use itu_y3803::{ApplicationId, KeySize, KsaKey, Parties};
+use relay_core::Refusal;
+use serde_json::Value;
+use transport::server::{Handler, Peer};
+
+use crate::audit::{Audit, Record};
+use crate::config::Config;
+use crate::metrics::{Metrics, Operation};
+use crate::node::{NoKeys, Node};
+use crate::quota::Account;
+use crate::wall_now;
+
+/// An optional extension of this KME's own: with `{"qkms_label": true}` in `extension_optional`, each key comes with
+/// `key_extension.qkms_label`, which says what its secrecy rests on.
+pub const LABEL_EXTENSION: &str = "qkms_label";
+
+/// Answers the requests of SAEs.
+#[derive(Debug)]
+pub struct Service {
+    kme: KmeId,
+    limits: Limits,
+    decoding: Decoding,
+    max_stored_octets: usize,
+    directory: HashMap<String, Arc<Sae>>,
+    node: Node,
+    audit: Audit,
+    metrics: Metrics,
+}
+
+/// An SAE of the network, by all its names.
+#[derive(Debug)]
+struct Sae {
+    id: SaeId,
+    application: ApplicationId,
+    kme: KmeId,
+    /// Only SAEs of this KME have one.
+    account: Option<Account>,
+}
+
+impl Service {
+    /// The service of the KME with these settings.
+    #[must_use]
+    pub fn new(config: &Config, node: Node, audit: Audit, metrics: Metrics) -> Self {
+        let now = Instant::now();
+        let sae = |sae: &crate::config::Sae| {
+            let own = sae.kme == config.kme.km;
+            let account = own.then(|| Account::new(&config.quota, now));
+            let sae = Sae { id: sae.id.clone(), application: sae.application.clone(), kme: sae.kme_id.clone(), account };
+            (sae.id.as_str().to_owned(), Arc::new(sae))
+        };
+        let engine = config.to_engine();
+        Self {
+            kme: config.kme.id.clone(),
+            limits: config.northbound.keys.clone(),
+            decoding: config.northbound.decoding,
+            max_stored_octets: engine.pool_limit.max(engine.pool_high) + 2 * engine.lease_octets,
+            directory: config.saes.iter().map(sae).collect(),
+            node,
+            audit,
+            metrics,
+        }
+    }
+
+    /// The SAE at the other end of a connection, if it is one of this KME's.
+    fn caller<'a>(&self, peer: &'a Peer) -> Option<&'a Sae> {
+        let known = peer.cached(|peer| {
+            let id = peer.identity.as_ref().ok()?;
+            self.directory.get(id).filter(|sae| sae.account.is_some()).cloned()
+        })?;
+        known.as_deref()
+    }
+
+    async fn answer(&self, peer: &Peer, request: &Request<Bytes>, seen: &mut Seen) -> Result<Reply, Rejection> {
+        let caller = self.caller(peer).ok_or(Rejection::Unauthenticated)?;
+        seen.sae = Some(caller.application.clone());
+        let account = caller.account.as_ref().ok_or(Rejection::Unauthenticated)?;
+        if !account.request(seen.started) {
+            return Err(Rejection::QuotaExceeded);
+        }
+        match Call::decode(request, self.decoding)? {
+            Call::GetStatus(call) => {
+                seen.operation = Operation::Status;
+                self.status(caller, call, seen).await
+            }
+            Call::GetKey(call) => {
+                seen.operation = Operation::EncKeys;
+                self.get_key(caller, account, call, seen).await
+            }
+            Call::GetKeyWithKeyIds(call) => {
+                seen.operation = Operation::DecKeys;
+                self.get_key_with_key_ids(caller, call, seen).await
+            }
+        }
+    }
+
+    async fn status(&self, caller: &Sae, call: GetStatus, seen: &mut Seen) -> Result<Reply, Rejection> {
+        let slave = self.directory.get(call.slave.as_str()).ok_or(Rejection::UnknownSae)?;
+        seen.other = Some(slave.application.clone());
+        let parties = parties(caller, [slave])?;
+        let size = self.limits.default_size();
+        let stored = self.node.keys_ready(parties, size).await.map_err(rejection)?;
+        let most = self.max_stored_octets / size.octets();
+        let about = limits::Parties {
+            source_kme: self.kme.clone(),
+            target_kme: slave.kme.clone(),
+            master: caller.id.clone(),
+            slave: slave.id.clone(),
+        };
+        Ok(Reply::Status(self.limits.status(about, stored.min(most) as u64, most as u64)))
+    }
+
+    async fn get_key(&self, caller: &Sae, account: &Account, call: GetKey, seen: &mut Seen) -> Result<Reply, Rejection> {
+        seen.other = self.directory.get(call.slave.as_str()).map(|sae| sae.application.clone());
+        let order = self.limits.admit(&caller.id, call)?;
+        let slaves = order.slaves().iter().map(|id| self.directory.get(id.as_str()).ok_or(Rejection::UnknownSae));
+        let slaves = slaves.collect::<Result<Vec<_>, _>>()?;
+        let parties = parties(caller, slaves)?;
+        seen.bits = order.size().bits();
+        if !account.keys(order.number().get(), seen.started) {
+            return Err(Rejection::QuotaExceeded);
+        }
+        let keys = self.node.supply(parties, order.number(), order.size()).await.map_err(rejection)?;
+        let labelled = wants_label(order.extension_optional());
+        Ok(self.container(keys, labelled, seen))
+    }
+
+    async fn get_key_with_key_ids(&self, caller: &Sae, call: GetKeyWithKeyIds, seen: &mut Seen) -> Result<Reply, Rejection> {
+        let labelled = call.key_ids.extension.as_ref().is_some_and(|extension| extension.contains_key(LABEL_EXTENSION));
+        let order = self.limits.admit_ids(&caller.id, call)?;
+        // Of a master that nobody knows there are no keys.
+        let unknown = || Rejection::KeysNotFound { ids: order.ids().to_vec() };
+        let master = self.directory.get(order.master().as_str()).ok_or_else(unknown)?;
+        seen.other = Some(master.application.clone());
+        let ids = order.ids().iter().map(|&id| id.into()).collect();
+        let collected = self.node.collect(caller.application.clone(), master.application.clone(), ids).await;
+        let keys = collected.map_err(|refused| match refused {
+            // In the letters of the request, which need not be ours.
+            NoKeys::Refused(Refusal::NotFound { keys }) => {
+                let missing = |id: &&KeyId| keys.contains(&(**id).into());
+                Rejection::KeysNotFound { ids: order.ids().iter().filter(missing).copied().collect() }
+            }
+            other => rejection(other),
+        })?;
+        seen.bits = keys.first().map_or(0, |key| key.material.size().bits());
+        let mut reply = self.container(keys, labelled, seen);
+        if let Reply::Keys(container) = &mut reply {
+            for (key, id) in container.keys.iter_mut().zip(order.ids()) {
+                key.id = *id;
+            }
+        }
+        Ok(reply)
+    }
+
+    fn container(&self, keys: Vec<KsaKey>, labelled: bool, seen: &mut Seen) -> Reply {
+        seen.keys = keys.iter().map(|key| key.id.into()).collect();
+        let key = |key: KsaKey| {
+            let label = labelled.then(|| Object::from_iter([(LABEL_EXTENSION.to_owned(), Value::from(key.label.as_str()))]));
+            Key { key_extension: label, ..Key::new(key.id.into(), key.material) }
+        };
+        Reply::Keys(keys.into_iter().map(key).collect::<KeyContainer>())
+    }
+
+    /// Records the outcome, then makes it an answer.
+    fn finish(&self, outcome: Result<Reply, Rejection>, seen: Seen) -> Response<Bytes> {
+        let (status, refusal) = match &outcome {
+            Ok(_) => (200, None),
+            Err(rejection) => (rejection.status().as_u16(), Some(rejection)),
+        };
+        self.metrics.answered(seen.operation, status, seen.keys.len(), seen.bits, seen.started.elapsed());
+        // Keys are spent by now; if they cannot be recorded, nobody gets them. A mere look needs no record.
+        let recorded = match (seen.operation, refusal) {
+            (Operation::Status, None) => Ok(()),
+            _ => self.audit.record(|| Record {
+                at: wall_now(),
+                sae: seen.sae,
+                other: seen.other,
+                operation: seen.operation.as_str(),
+                status,
+                refusal: refusal.map(|rejection| rejection.message().into_owned()),
+                bits: seen.bits,
+                keys: seen.keys,
+            }),
+        };
+        let outcome = recorded.map_err(|failed| Rejection::unavailable(failed.to_string())).and(outcome);
+        outcome.map_or_else(Rejection::into_http, Reply::into_http).map(Body::into_bytes)
+    }
+}
+
+impl Handler for Service {
+    async fn call(&self, peer: &Peer, request: Request<Bytes>) -> Response<Bytes> {
+        let mut seen = Seen::now();
+        let outcome = self.answer(peer, &request, &mut seen).await;
+        self.finish(outcome, seen)
+    }
+
+    fn too_large(&self, peer: &Peer) -> Response<Bytes> {
+        let sae = self.caller(peer).map(|sae| sae.application.clone());
+        self.finish(Err(Rejection::PayloadTooLarge), Seen { sae, ..Seen::now() })
+    }
+}
+
+/// What is known of a request so far, for the records.
+struct Seen {
+    started: Instant,
+    sae: Option<ApplicationId>,
+    other: Option<ApplicationId>,
+    operation: Operation,
+    bits: u32,
+    keys: Vec<KeyId>,
+}
+
+impl Seen {
+    fn now() -> Self {
+        Self { started: Instant::now(), sae: None, other: None, operation: Operation::Unknown, bits: 0, keys: Vec::new() }
+    }
+}
+
+fn parties<'a>(caller: &Sae, slaves: impl IntoIterator<Item = &'a Arc<Sae>>) -> Result<Parties, Rejection> {
+    let slaves = slaves.into_iter().map(|sae| sae.application.clone()).collect();
+    // Admission has seen to it that they are distinct; more than a block can have is not for this KME.
+    Parties::new(caller.application.clone(), slaves)
+        .ok_or(Rejection::TooManySlaves { asked: itu_y3803::message::MAX_SLAVES + 1, max: itu_y3803::message::MAX_SLAVES as u32 })
+}
+
+fn wants_label(extensions: &[Object]) -> bool {
+    extensions.iter().any(|extension| extension.get(LABEL_EXTENSION) == Some(&Value::Bool(true)))
+}
+
+fn rejection(refused: NoKeys) -> Rejection {
+    match refused {
+        NoKeys::Refused(Refusal::UnknownApplication) => Rejection::UnknownSae,
+        NoKeys::Refused(Refusal::NotEnoughKeys) => Rejection::NotEnoughKeys,
+        NoKeys::Refused(Refusal::NotEntitled) => Rejection::NotEntitled,
+        NoKeys::Refused(Refusal::NotFound { keys }) => {
+            Rejection::KeysNotFound { ids: keys.into_iter().map(KeyId::from).collect() }
+        }
+        NoKeys::Refused(Refusal::SizeNotSupported) => {
+            let max = KeySize::from_octets(relay_core::key_id::MAX_KEY_OCTETS).unwrap_or(KeySize::BITS_256);
+            Rejection::SizeOutOfRange { min: KeySize::MIN, max }
+        }
+        refused @ (NoKeys::Refused(_) | NoKeys::Stopped) => Rejection::unavailable(refused.to_string()),
+    }
+}
