@@ -50,7 +50,7 @@ pub struct Config {
     pub clock_skew: Duration,
     /// Key is held ready for parties that asked for some within this time, or were prepared; 10 min.
     pub idle: Duration,
-    /// What a neighbour did not answer is said again after this time; 250 ms.
+    /// What a neighbour did not answer is said again after this time; 1 s.
     pub repeat: Duration,
     /// What a neighbour did not answer in this time is burnt; 10 s.
     pub give_up: Duration,
@@ -97,7 +97,7 @@ impl Config {
             collect_time: Duration::from_secs(3600),
             clock_skew: Duration::from_secs(60),
             idle: Duration::from_secs(600),
-            repeat: Duration::from_millis(250),
+            repeat: Duration::from_secs(1),
             give_up: Duration::from_secs(10),
             patience: Duration::from_secs(2),
             draw_pause: Duration::from_millis(200),

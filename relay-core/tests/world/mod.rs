@@ -646,6 +646,7 @@ fn config(node: usize) -> Config {
     (config.pool_low, config.pool_high, config.lease_octets) = (128, 256, 192);
     config.local_block_octets = 200;
     config.idle = Duration::from_secs(3);
+    config.repeat = Duration::from_millis(250);
     config
 }
 
