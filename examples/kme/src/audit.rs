@@ -30,7 +30,7 @@ pub struct Record {
     pub other: Option<ApplicationId>,
     /// Which method.
     pub operation: &'static str,
-    /// The HTTP status of the answer.
+    /// The HTTP status of the answer; 0 when the caller went away before it.
     pub status: u16,
     /// What was refused, or nothing.
     pub refusal: Option<String>,

@@ -21,6 +21,7 @@ use transport::tls::ServerTls;
 mod client;
 pub(crate) mod codec;
 mod failure;
+mod line;
 mod peer;
 mod server;
 pub mod wire;

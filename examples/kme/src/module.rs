@@ -45,7 +45,7 @@ struct Module {
 #[error("link {link}: {problem}")]
 pub struct ModuleError {
     link: LinkId,
-    problem: Problem,
+    problem: Box<Problem>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +64,8 @@ impl Modules {
     pub fn new(links: &[config::Link], keys_per_link_key: u32, metrics: Metrics, runtime: Handle) -> Result<Self, ModuleError> {
         let mut modules = HashMap::new();
         for link in links {
-            let module =
-                Module::new(link, keys_per_link_key).map_err(|problem| ModuleError { link: link.id.clone(), problem })?;
+            let module = Module::new(link, keys_per_link_key)
+                .map_err(|problem| ModuleError { link: link.id.clone(), problem: Box::new(problem) })?;
             modules.insert(link.id.clone(), Arc::new(module));
         }
         Ok(Self { modules: Arc::new(modules), metrics, runtime })

@@ -121,7 +121,11 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     let northbound_tls = tls::northbound_server(
         &config.northbound.tls.credentials(),
         &config.northbound.tls.trust(),
-        &tls::Northbound { key_exchange: config.northbound.key_exchange, ..tls::Northbound::default() },
+        &tls::Northbound {
+            key_exchange: config.northbound.key_exchange,
+            http2: config.northbound.http2,
+            ..tls::Northbound::default()
+        },
     )?;
     let northbound = listen(config.northbound.listen, "SAEs").await?;
     let admin = match &config.admin {
@@ -224,7 +228,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     if let (Ok(Err(source)), Some(audit)) = (closed, &config.audit) {
         return Err(ServeError::Audit { path: audit.file.clone(), source });
     }
-    ended.unwrap_or_else(|_| Ok(())).map_err(ServeError::from)
+    ended.unwrap_or(Ok(())).map_err(ServeError::from)
 }
 
 /// What the engine's thread does to the world.
@@ -293,7 +297,7 @@ fn observe(metrics: &Metrics, event: &server::Event<'_>) {
         Event::Established { peer, .. } => {
             metrics.connection("established");
             if let Some(negotiated) = &peer.negotiated {
-                metrics.handshake(format!("{:?}", negotiated.version), negotiated.group_name().to_string());
+                metrics.handshake(negotiated.version.to_string(), negotiated.group_name().to_string());
             }
         }
         Event::Closed { .. } => metrics.connection("closed"),

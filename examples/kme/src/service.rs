@@ -21,7 +21,7 @@ use relay_core::Refusal;
 use serde_json::Value;
 use transport::server::{Handler, Peer};
 
-use crate::audit::{Audit, Record};
+use crate::audit::{Audit, AuditFailed, Record};
 use crate::config::Config;
 use crate::metrics::{Metrics, Operation};
 use crate::node::{NoKeys, Node};
@@ -188,32 +188,57 @@ impl Service {
         // Keys are spent by now; if they cannot be recorded, nobody gets them. A mere look needs no record.
         let recorded = match (seen.operation, refusal) {
             (Operation::Status, None) => Ok(()),
-            _ => self.audit.record(|| Record {
-                at: wall_now(),
-                sae: seen.sae,
-                other: seen.other,
-                operation: seen.operation.as_str(),
-                status,
-                refusal: refusal.map(|rejection| rejection.message().into_owned()),
-                bits: seen.bits,
-                keys: seen.keys,
-            }),
+            (_, refusal) => self.record(seen, status, refusal.map(|rejection| rejection.message().into_owned())),
         };
         let outcome = recorded.map_err(|failed| Rejection::unavailable(failed.to_string())).and(outcome);
         outcome.map_or_else(Rejection::into_http, Reply::into_http).map(Body::into_bytes)
     }
 }
 
+impl Service {
+    fn record(&self, seen: Seen, status: u16, refusal: Option<String>) -> Result<(), AuditFailed> {
+        self.audit.record(|| Record {
+            at: wall_now(),
+            sae: seen.sae,
+            other: seen.other,
+            operation: seen.operation.as_str(),
+            status,
+            refusal,
+            bits: seen.bits,
+            keys: seen.keys,
+        })
+    }
+}
+
 impl Handler for Service {
     async fn call(&self, peer: &Peer, request: Request<Bytes>) -> Response<Bytes> {
-        let mut seen = Seen::now();
-        let outcome = self.answer(peer, &request, &mut seen).await;
-        self.finish(outcome, seen)
+        let mut open = Open { service: self, seen: Seen::now(), answered: false };
+        let outcome = self.answer(peer, &request, &mut open.seen).await;
+        open.answered = true;
+        self.finish(outcome, std::mem::replace(&mut open.seen, Seen::now()))
     }
 
     fn too_large(&self, peer: &Peer) -> Response<Bytes> {
         let sae = self.caller(peer).map(|sae| sae.application.clone());
         self.finish(Err(Rejection::PayloadTooLarge), Seen { sae, ..Seen::now() })
+    }
+}
+
+/// A request that is being answered. If its caller goes away meanwhile it is dropped, and that is recorded: keys may have been
+/// spent for it, which nobody has.
+struct Open<'a> {
+    service: &'a Service,
+    seen: Seen,
+    answered: bool,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let seen = std::mem::replace(&mut self.seen, Seen::now());
+            // Nobody is left to be told when it fails.
+            let _ = self.service.record(seen, 0, Some("the caller went away before the answer".to_owned()));
+        }
     }
 }
 

@@ -20,7 +20,9 @@ use tonic::Streaming;
 use tonic::transport::{Endpoint, Uri};
 
 use super::codec::Frame;
+use super::codec::generated::key_management_client::KeyManagementClient;
 use super::failure::check_handshake;
+use super::line::{LastWord, Line};
 use super::peer::{Peer, Queue};
 use super::{Failure, KxEvent, Shared, wire};
 
@@ -80,20 +82,21 @@ impl Dialler {
 
     async fn open(&self) -> Result<Session, Failure> {
         let (stream, group) = self.connect().await?;
+        let last_word = LastWord::default();
         let times = &self.shared.times;
         let channel = Endpoint::from(self.address.uri.clone())
             .http2_keep_alive_interval(times.keep_alive)
             .keep_alive_timeout(times.keep_alive_answer)
             .keep_alive_while_idle(true)
-            .connect_with_connector(OnceConnector(Some(stream)))
+            .connect_with_connector(OnceConnector(Some(Line::new(stream, last_word.clone()))))
             .await
-            .map_err(|_| Failure::Session(tonic::Code::Unavailable))?;
+            .map_err(|_| last_word.or(tonic::Code::Unavailable))?;
         let (frames, outgoing) = mpsc::channel(FRAMES_AHEAD);
-        let responses = generated::key_management_client::KeyManagementClient::new(channel)
+        let responses = KeyManagementClient::new(channel)
             .max_decoding_message_size(MAX_RESPONSE_OCTETS)
             .session(ReceiverStream::new(outgoing))
             .await
-            .map_err(|status| Failure::Session(status.code()))?
+            .map_err(|status| last_word.or(status.code()))?
             .into_inner();
         Ok(Session { frames, responses, group })
     }
@@ -162,12 +165,6 @@ impl Address {
     }
 }
 
-pub(super) mod generated {
-    #![allow(missing_docs, missing_debug_implementations, unreachable_pub, unused_qualifications, dead_code, clippy::all)]
-    #![allow(clippy::use_self, clippy::unwrap_used)]
-    include!(concat!(env!("OUT_DIR"), "/qkms.kx.v1.KeyManagement.rs"));
-}
-
 struct Session {
     frames: mpsc::Sender<Frame>,
     responses: Streaming<Frame>,
@@ -175,10 +172,10 @@ struct Session {
 }
 
 /// Gives tonic the connection that was made already, and no second one.
-struct OnceConnector(Option<TlsStream<TcpStream>>);
+struct OnceConnector(Option<Line>);
 
 impl tower_service::Service<Uri> for OnceConnector {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<Line>;
     type Error = io::Error;
     type Future = Ready<io::Result<Self::Response>>;
 

@@ -1,12 +1,12 @@
-//! Frames as octets: tonic only carries them, [`wire`](super::wire) knows what is in them.
+//! The gRPC service. Its frames are octets: tonic only carries them, [`wire`](super::wire) knows what is in them.
 
+use prost::bytes::{Buf, BufMut};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use zeroize::Zeroizing;
 
-use prost::bytes::{Buf, BufMut};
-
-/// A frame in wire form; wiped when dropped, for there may be a secret in it.
+/// A frame in wire form; wiped when dropped, for there may be a secret in it. The buffers of tonic, HTTP/2 and TLS between it
+/// and the network are not.
 pub(crate) type Frame = Zeroizing<Vec<u8>>;
 
 /// Copies frames from and to tonic's buffers.
@@ -48,4 +48,11 @@ impl Decoder for FrameCodec {
         octets.copy_to_slice(&mut frame);
         Ok(Some(frame))
     }
+}
+
+/// Client and server of the service, by `build.rs`.
+pub(super) mod generated {
+    #![allow(missing_docs, missing_debug_implementations, unreachable_pub, unused_qualifications, dead_code, clippy::all)]
+    #![allow(clippy::use_self, clippy::unwrap_used)]
+    include!(concat!(env!("OUT_DIR"), "/qkms.kx.v1.KeyManagement.rs"));
 }

@@ -24,8 +24,8 @@ use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use transport::tls::ServerTls;
 
-use super::client::generated::key_management_server::{KeyManagement, KeyManagementServer};
 use super::codec::Frame;
+use super::codec::generated::key_management_server::{KeyManagement, KeyManagementServer};
 use super::failure::check_handshake;
 use super::peer::Peer;
 use super::{Failure, KxEvent, Shared, wire};

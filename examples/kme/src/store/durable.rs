@@ -49,7 +49,7 @@ pub struct RedbStore {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// The most octets of sealed records that are sealed anew when the store is opened; 256 MiB, which takes seconds.
+    /// The most octets of sealed records that are sealed anew when the store is opened, before it can be used; 128 MiB.
     pub erase_limit_octets: u64,
     /// The most octets of memory for pages of the database; 64 MiB.
     pub cache_octets: usize,
@@ -57,7 +57,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { erase_limit_octets: 256 << 20, cache_octets: 64 << 20 }
+        Self { erase_limit_octets: 128 << 20, cache_octets: 64 << 20 }
     }
 }
 
@@ -370,7 +370,7 @@ fn change(database: &Database, what: impl FnOnce(&WriteTransaction) -> Result<()
     let mut transaction = database.begin_write().map_err(StoreError::database)?;
     transaction.set_durability(Durability::Immediate).map_err(StoreError::database)?;
     // Costs a second sync for each commit, and saves a walk through the whole database after a crash.
-    transaction.set_quick_repair(false);
+    transaction.set_quick_repair(true);
     what(&transaction)?;
     transaction.commit().map_err(StoreError::database)
 }
