@@ -8,8 +8,23 @@ use serde_json::Value;
 
 const PURE: [&str; 3] = ["qkms-itu-y3803", "qkms-etsi014", "qkms-relay-core"];
 const FORBIDDEN: [&str; 17] = [
-    "tokio", "hyper", "hyper-util", "rustls", "tokio-rustls", "tonic", "axum", "reqwest", "ring", "aws-lc-rs", "rand", "getrandom",
-    "mio", "socket2", "redb", "chrono", "time",
+    "tokio",
+    "hyper",
+    "hyper-util",
+    "rustls",
+    "tokio-rustls",
+    "tonic",
+    "axum",
+    "reqwest",
+    "ring",
+    "aws-lc-rs",
+    "rand",
+    "getrandom",
+    "mio",
+    "socket2",
+    "redb",
+    "chrono",
+    "time",
 ];
 
 #[test]

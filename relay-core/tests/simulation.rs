@@ -5,12 +5,14 @@
 //! every key that a master was given is collected by each of its slaves, except those whose slave was cut off by a crash of its
 //! key manager while it was being answered.
 //!
-//! `SEEDS=100000 cargo test -p qkms-relay-core --release --test simulation` runs more of them; `SEED=17` runs one and prints
-//! its story.
+//! `SEEDS=100000 cargo test --release -p qkms-relay-core --test simulation -- --nocapture` runs so many of them, instead of 10,000 (1,000
+//! where the code is not optimised); `SEED=17` runs one and prints its story.
 
 mod world;
 
-use world::{Faults, World};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use world::{Faults, Report, World};
 
 #[test]
 fn no_fault_and_no_crash_breaks_a_promise() {
@@ -19,15 +21,29 @@ fn no_fault_and_no_crash_breaks_a_promise() {
         println!("{report:?}");
         return;
     }
-    let seeds = number("SEEDS").unwrap_or(10_000);
-    let mut total = world::Report::default();
-    for seed in 0..seeds {
-        let outcome = std::panic::catch_unwind(|| World::new(seed, Faults::all(), false).run());
-        match outcome {
-            Ok(report) => total += report,
-            Err(_) => panic!("seed {seed} failed; repeat with SEED={seed} cargo test -p qkms-relay-core --test simulation"),
+    let seeds = seeds();
+    let next = AtomicU64::new(0);
+    let worker = || {
+        let mut total = Report::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return total;
+            }
+            match std::panic::catch_unwind(|| World::new(seed, Faults::all(), false).run()) {
+                Ok(report) => total += report,
+                Err(_) => panic!("seed {seed} failed; repeat with SEED={seed} cargo test -p qkms-relay-core --test simulation"),
+            }
         }
-    }
+    };
+    let mut total = Report::default();
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            total += worker.join().expect("no seed fails");
+        }
+    });
     println!("{seeds} seeds: {total:?}");
     // A simulation in which nothing happens proves nothing.
     assert!(total.supplied > seeds && total.collected > seeds, "{total:?}");
@@ -36,8 +52,8 @@ fn no_fault_and_no_crash_breaks_a_promise() {
 
 #[test]
 fn a_lost_store_costs_its_keys_and_no_promise_beside() {
-    let mut total = world::Report::default();
-    for seed in 0..number("SEEDS").unwrap_or(10_000) / 10 {
+    let mut total = Report::default();
+    for seed in 0..seeds() / 10 {
         total += World::new(seed, Faults::with_disks(), number("SEED") == Some(seed)).run();
     }
     println!("{total:?}");
@@ -51,6 +67,11 @@ fn without_faults_no_request_is_refused_and_none_waits_for_long() {
         assert_eq!((report.refused, report.cut_off), (0, 0), "seed {seed}: {report:?}");
         assert!(report.collected >= report.supplied && report.supplied > 0, "seed {seed}: {report:?}");
     }
+}
+
+/// Ten thousand where the code is optimised.
+fn seeds() -> u64 {
+    number("SEEDS").unwrap_or(if cfg!(debug_assertions) { 1_000 } else { 10_000 })
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -344,6 +344,8 @@ pub struct KeyManager<S: KeyStore, R> {
     collectable_from: HashMap<KmId, usize>,
     /// Blocks taken from the store in this batch; they go back before the commit.
     in_hand: BTreeMap<KeyId, CollectBlock>,
+    /// Parties that were supplied in this batch, not from leases.
+    supplied_from: BTreeSet<Arc<Parties>>,
     expiry: BTreeSet<(WallTime, Pool, KeyId)>,
     staged: VecDeque<Output>,
     released: VecDeque<Output>,
@@ -380,6 +382,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             collectable: HashMap::new(),
             collectable_from: HashMap::new(),
             in_hand: BTreeMap::new(),
+            supplied_from: BTreeSet::new(),
             expiry: BTreeSet::new(),
             staged: VecDeque::new(),
             released: VecDeque::new(),
@@ -449,7 +452,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// Whether polling will make the store write: a caller with more inputs at hand may feed them first.
     #[must_use]
     pub fn must_commit(&self) -> bool {
-        self.store_changed || self.notes_changed || !self.in_hand.is_empty()
+        self.store_changed || self.notes_changed || !self.in_hand.is_empty() || !self.supplied_from.is_empty()
     }
 
     /// When [`Input::Timeout`] is due at the latest. Feed it every second as well: what expires does so by wall time, which
@@ -477,7 +480,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// How many keys of `size` can be supplied to these parties at once, without what is out on lease.
     #[must_use]
     pub fn keys_ready(&self, parties: &Parties, size: KeySize) -> usize {
-        self.pools.get(parties).map_or(0, |pool| pool.keys_ready(size))
+        self.pools.get(parties).map_or(0, |pool| pool.keys_ready(size, usize::MAX))
     }
 
     /// How many link keys of a link are ready to be used by this node, and how many octets of block they can seal.
@@ -494,6 +497,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     fn commit(&mut self) -> Result<(), S::Error> {
         self.put_back_in_hand()?;
+        self.write_back()?;
         if self.notes_changed {
             self.store.save_notes(&self.notes.to_octets())?;
         }

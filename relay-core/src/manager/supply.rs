@@ -16,15 +16,41 @@ use crate::store::{KeyStore, Pool, StoredKey};
 
 /// What is ready for one set of parties.
 pub(super) struct SupplyPool {
-    /// Octets left in each block that is in the store and not in `open`.
-    ready: BTreeMap<KeyId, usize>,
-    /// Blocks that are being supplied from, one key at a time; the store has the same until the next commit.
+    ready: Ready,
+    /// Blocks that are being supplied from, one key at a time.
     open: Lease,
+    /// Those of them that the store has, as they were at the last commit.
+    written_back: Vec<KeyId>,
     binding_octets: usize,
     orders: VecDeque<Order>,
     prepared: bool,
     last_used: Instant,
     filling: bool,
+}
+
+/// Octets left in each block that is in the store and not being supplied from, and their sum: a pool may hold very many.
+#[derive(Default)]
+struct Ready {
+    blocks: BTreeMap<KeyId, usize>,
+    octets: usize,
+}
+
+impl Ready {
+    fn insert(&mut self, block: KeyId, octets: usize) {
+        self.remove(block);
+        self.blocks.insert(block, octets);
+        self.octets += octets;
+    }
+
+    fn remove(&mut self, block: KeyId) {
+        self.octets -= self.blocks.remove(&block).unwrap_or(0);
+    }
+
+    fn pop_first(&mut self) -> Option<KeyId> {
+        let (block, octets) = self.blocks.pop_first()?;
+        self.octets -= octets;
+        Some(block)
+    }
 }
 
 struct Order {
@@ -47,20 +73,28 @@ impl SupplyPool {
         self.orders.iter().map(|order| order.give_up).min()
     }
 
-    pub(super) fn keys_ready(&self, size: KeySize) -> usize {
-        let stored: usize = self.ready.values().map(|&left| keys_in(left, size.octets())).sum();
-        stored + self.open.keys_left(size, usize::MAX)
+    /// How many keys of `size` are ready, counting no further than `enough`.
+    pub(super) fn keys_ready(&self, size: KeySize, enough: usize) -> usize {
+        let mut keys = self.open.keys_left(size, enough);
+        for &left in self.ready.blocks.values() {
+            if keys >= enough {
+                break;
+            }
+            keys += keys_in(left, size.octets());
+        }
+        keys
     }
 
     fn octets_coming(&self) -> usize {
-        self.ready.values().sum::<usize>() + self.open.octets_left() + self.binding_octets
+        self.ready.octets + self.open.octets_left() + self.binding_octets
     }
 
     /// Whether orders wait for more than is ready and being bound. Octets alone do not tell: keys do not cross the border
     /// between blocks, so what is left of several blocks may be of no use to a large key.
     fn is_short(&self) -> bool {
         let missing = |order: &Order| {
-            let keys = (order.number.get() as usize).saturating_sub(self.keys_ready(order.size));
+            let number = order.number.get() as usize;
+            let keys = number.saturating_sub(self.keys_ready(order.size, number));
             keys.saturating_mul(order.size.octets().next_multiple_of(UNIT_OCTETS))
         };
         let waiting = self.orders.iter().skip(1).map(Order::octets).fold(0, usize::saturating_add);
@@ -83,7 +117,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     pub(super) fn forget_supply(&mut self, block: KeyId) {
         for pool in self.pools.values_mut() {
-            pool.ready.remove(&block);
+            pool.ready.remove(block);
             pool.open.forget(block);
         }
     }
@@ -93,8 +127,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let empty = self.empty_lease();
         let Some(pool) = self.pools.get_mut(parties) else { return Vec::new() };
         let open = std::mem::replace(&mut pool.open, empty);
-        let mut blocks: Vec<_> = std::mem::take(&mut pool.ready).into_keys().collect();
+        let mut blocks: Vec<_> = std::mem::take(&mut pool.ready).blocks.into_keys().collect();
         blocks.extend(open.blocks().map(|block| block.info.id));
+        blocks.append(&mut pool.written_back);
         blocks
     }
 
@@ -176,10 +211,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let wanted = order.number.get() as usize;
         loop {
             let Some(pool) = self.pools.get_mut(parties) else { return Ok(None) };
-            let before: Vec<_> = pool.open.blocks().map(|block| block.info.id).collect();
             let keys = pool.open.supply(now.wall, order.number, order.size);
-            let ready = keys.is_some() || pool.keys_ready(order.size) >= wanted;
-            self.write_back(parties, before)?;
+            let ready = keys.is_some() || pool.keys_ready(order.size, wanted) >= wanted;
+            self.supplied_from.insert(Arc::clone(parties));
             if keys.is_some() || !ready || !self.open_next(now, parties)? {
                 return Ok(keys);
             }
@@ -188,7 +222,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// Moves the oldest block from the store to the open ones. False when there is none.
     fn open_next(&mut self, now: Now, parties: &Arc<Parties>) -> Result<bool, S::Error> {
-        while let Some((block, _)) = self.pools.get_mut(parties).and_then(|pool| pool.ready.pop_first()) {
+        while let Some(block) = self.pools.get_mut(parties).and_then(|pool| pool.ready.pop_first()) {
             let Some(StoredKey::Supply(block)) = self.take(Pool::Supply, block)? else { continue };
             // Its slaves would not have the time to collect.
             if now.wall.after(self.config.collect_time) >= block.info.expires {
@@ -204,16 +238,19 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// Makes the store hold what is left of the open blocks, in the same commit as the supply from them: a block that is used
     /// up leaves it, or its keys would be supplied again after a restart.
-    fn write_back(&mut self, parties: &Arc<Parties>, before: Vec<KeyId>) -> Result<(), S::Error> {
-        let Some(pool) = self.pools.get(parties) else { return Ok(()) };
-        let copies: Vec<_> = pool.open.blocks().map(SupplyBlock::duplicate).collect();
-        for block in before {
-            if copies.iter().all(|copy| copy.info.id != block) {
-                self.remove(Pool::Supply, block)?;
+    pub(super) fn write_back(&mut self) -> Result<(), S::Error> {
+        for parties in std::mem::take(&mut self.supplied_from) {
+            let Some(pool) = self.pools.get_mut(&parties) else { continue };
+            let copies: Vec<_> = pool.open.blocks().map(SupplyBlock::duplicate).collect();
+            let ids = copies.iter().map(|block| block.info.id).collect();
+            for block in std::mem::replace(&mut pool.written_back, ids) {
+                if copies.iter().all(|copy| copy.info.id != block) {
+                    self.remove(Pool::Supply, block)?;
+                }
             }
-        }
-        for block in copies {
-            self.put(StoredKey::Supply(block))?;
+            for block in copies {
+                self.put(StoredKey::Supply(block))?;
+            }
         }
         Ok(())
     }
@@ -221,7 +258,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn lease(&mut self, now: Now, parties: &Arc<Parties>, order: &Order) -> Result<Option<Lease>, S::Error> {
         let wanted = order.number.get() as usize;
         let Some(pool) = self.pools.get(parties) else { return Ok(None) };
-        if pool.keys_ready(order.size) < wanted {
+        if pool.keys_ready(order.size, wanted) < wanted {
             return Ok(None);
         }
         let mut lease = self.empty_lease();
@@ -230,7 +267,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             if enough && lease.octets_left() >= self.config.lease_octets {
                 break;
             }
-            let Some((block, _)) = self.pools.get_mut(parties).and_then(|pool| pool.ready.pop_first()) else { break };
+            let Some(block) = self.pools.get_mut(parties).and_then(|pool| pool.ready.pop_first()) else { break };
             let Some(StoredKey::Supply(block)) = self.take(Pool::Supply, block)? else { continue };
             if now.wall.after(self.config.collect_time) < block.info.expires {
                 lease.push(block);
@@ -295,8 +332,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn pool(&mut self, now: Now, parties: &Arc<Parties>) -> &mut SupplyPool {
         let open = self.empty_lease();
         self.pools.entry(Arc::clone(parties)).or_insert_with(|| SupplyPool {
-            ready: BTreeMap::new(),
+            ready: Ready::default(),
             open,
+            written_back: Vec::new(),
             binding_octets: 0,
             orders: VecDeque::new(),
             prepared: false,
