@@ -86,7 +86,7 @@ no_tls() {
     fi
     grep -qi "$words" <<<"$said" || fail "$what: '$said' has not the words '$words'"
     checks=$((checks + 1))
-    echo "ok    TLS  $what: ${said##*:}"
+    echo "ok    TLS  $what: ${said%%$'\n'*}"
 }
 
 not_found='one or more keys specified are not found on KME'
