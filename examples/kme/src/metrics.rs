@@ -22,12 +22,19 @@ pub enum Operation {
     EncKeys,
     /// Get key with key IDs.
     DecKeys,
-    /// The request did not get so far.
+    /// Another path.
     Unknown,
 }
 
 impl Operation {
     const ALL: [Self; 4] = [Self::Status, Self::EncKeys, Self::DecKeys, Self::Unknown];
+
+    /// The method that a path names.
+    #[must_use]
+    pub fn named(path: &str) -> Self {
+        let last = path.rsplit('/').next();
+        Self::ALL.into_iter().find(|operation| last == Some(operation.as_str())).unwrap_or(Self::Unknown)
+    }
 
     /// As in the path.
     #[must_use]

@@ -96,18 +96,9 @@ impl Service {
             return Err(Rejection::QuotaExceeded);
         }
         match Call::decode(request, self.decoding)? {
-            Call::GetStatus(call) => {
-                seen.operation = Operation::Status;
-                self.status(caller, call, seen).await
-            }
-            Call::GetKey(call) => {
-                seen.operation = Operation::EncKeys;
-                self.get_key(caller, account, call, seen).await
-            }
-            Call::GetKeyWithKeyIds(call) => {
-                seen.operation = Operation::DecKeys;
-                self.get_key_with_key_ids(caller, call, seen).await
-            }
+            Call::GetStatus(call) => self.status(caller, call, seen).await,
+            Call::GetKey(call) => self.get_key(caller, account, call, seen).await,
+            Call::GetKeyWithKeyIds(call) => self.get_key_with_key_ids(caller, call, seen).await,
         }
     }
 
@@ -212,7 +203,8 @@ impl Service {
 
 impl Handler for Service {
     async fn call(&self, peer: &Peer, request: Request<Bytes>) -> Response<Bytes> {
-        let mut open = Open { service: self, seen: Seen::now(), answered: false };
+        let seen = Seen { operation: Operation::named(request.uri().path()), ..Seen::now() };
+        let mut open = Open { service: self, seen, answered: false };
         let outcome = self.answer(peer, &request, &mut open.seen).await;
         open.answered = true;
         self.finish(outcome, std::mem::replace(&mut open.seen, Seen::now()))

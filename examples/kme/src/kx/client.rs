@@ -154,7 +154,7 @@ impl Address {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let uri: Uri = format!("https://{text}").parse().ok()?;
         let authority = uri.authority()?;
-        if authority.as_str() != text {
+        if authority.as_str() != text || text.contains('@') {
             return None;
         }
         let host = authority.host();
