@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, EXPECT};
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
@@ -37,35 +38,47 @@ impl<H> Drop for Turn<H> {
     }
 }
 
-pub(super) async fn respond<H: Handler>(turn: Turn<H>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let session = &*turn.0;
+pub(super) fn respond<H: Handler>(
+    turn: Turn<H>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
     let (parts, body) = request.into_parts();
-    if body.is_end_stream() {
-        return Ok(session.handle(Request::from_parts(parts, Bytes::new())).await);
+    async move {
+        let session = &*turn.0;
+        let body = if body.is_end_stream() {
+            Bytes::new()
+        } else {
+            // Boxed, to keep this future small: it is moved for every request, with a body or without.
+            match Box::pin(session.collect(&parts, body)).await {
+                Ok(body) => body,
+                Err(response) => return Ok(response.map(Full::new)),
+            }
+        };
+        Ok(session.handler.call(&session.peer, Request::from_parts(parts, body)).await.map(Full::new))
     }
-    let discard = if parts.headers.contains_key(EXPECT) { 0 } else { DISCARD_OCTETS };
-    let collected = tokio::time::timeout(session.limits.body, collect(body, session.limits.body_octets, discard)).await;
-    let (mut response, reusable) = match collected {
-        Ok(Ok(body)) => return Ok(session.handle(Request::from_parts(parts, body)).await),
-        Ok(Err(Uncollected::TooLarge { discarded })) => {
-            session.observer.observe(&Event::BodyTooLarge { peer: &session.peer });
-            (session.handler.too_large(&session.peer), discarded)
-        }
-        Ok(Err(Uncollected::Broken)) => (status_only(StatusCode::BAD_REQUEST), false),
-        Err(_) => {
-            session.observer.observe(&Event::TimedOut { peer: &session.peer, limit: TimeLimit::Body });
-            (session.handler.too_slow(&session.peer), false)
-        }
-    };
-    if !reusable && parts.version < Version::HTTP_2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response.map(Full::new))
 }
 
 impl<H: Handler> Session<H> {
-    async fn handle(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
-        self.handler.call(&self.peer, request).await.map(Full::new)
+    /// The whole body, or the response that says why not.
+    async fn collect(&self, parts: &Parts, body: Incoming) -> Result<Bytes, Response<Bytes>> {
+        let discard = if parts.headers.contains_key(EXPECT) { 0 } else { DISCARD_OCTETS };
+        let collected = tokio::time::timeout(self.limits.body, collect(body, self.limits.body_octets, discard)).await;
+        let (mut response, reusable) = match collected {
+            Ok(Ok(body)) => return Ok(body),
+            Ok(Err(Uncollected::TooLarge { discarded })) => {
+                self.observer.observe(&Event::BodyTooLarge { peer: &self.peer });
+                (self.handler.too_large(&self.peer), discarded)
+            }
+            Ok(Err(Uncollected::Broken)) => (status_only(StatusCode::BAD_REQUEST), false),
+            Err(_) => {
+                self.observer.observe(&Event::TimedOut { peer: &self.peer, limit: TimeLimit::Body });
+                (self.handler.too_slow(&self.peer), false)
+            }
+        };
+        if !reusable && parts.version < Version::HTTP_2 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Err(response)
     }
 }
 
