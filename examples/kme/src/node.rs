@@ -9,6 +9,7 @@ mod engine;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
@@ -22,6 +23,9 @@ use crate::store::AnyStore;
 
 use counter::Counter;
 use engine::{Command, Engine};
+
+/// The most messages of neighbours that wait for the engine.
+const MAX_MESSAGES: usize = 16 * 1024;
 
 /// What the engine's thread does to the world: never blocks.
 pub trait Effects: Send + 'static {
@@ -42,6 +46,8 @@ pub trait Effects: Send + 'static {
 pub struct Node {
     commands: mpsc::Sender<Command>,
     counter: Arc<Counter>,
+    /// How many messages of neighbours wait.
+    messages: Arc<AtomicUsize>,
     durability: Durability,
 }
 
@@ -86,11 +92,23 @@ impl Node {
     ) -> std::io::Result<(Self, NodeThread)> {
         let (commands, queue) = mpsc::channel();
         let counter = Arc::new(Counter::new(manager.config().lease_octets));
-        let node = Self { commands, counter: Arc::clone(&counter), durability };
+        let messages = Arc::new(AtomicUsize::new(0));
+        let node = Self { commands, counter: Arc::clone(&counter), messages: Arc::clone(&messages), durability };
         let effects = effects(node.clone());
-        let engine = Engine::new(manager, queue, counter, effects);
+        let engine = Engine::new(manager, queue, counter, messages, effects);
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run())?;
         Ok((node, NodeThread(thread)))
+    }
+
+    /// Tells the engine what a neighbour said. False when too much of that waits already: then it is dropped, and the neighbour
+    /// will say it again.
+    pub fn message(&self, from: KmId, message: KmMessage) -> bool {
+        let waiting = self.messages.fetch_add(1, Ordering::Relaxed);
+        if waiting >= MAX_MESSAGES {
+            self.messages.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.commands.send(Command::Message { from, message }).is_ok()
     }
 
     /// Tells the engine what happened.

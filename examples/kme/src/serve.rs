@@ -282,7 +282,11 @@ fn tell_node(node: &Node, metrics: &Metrics, event: KxEvent) {
             tracing::warn!(%peer, "the connection to the neighbour is gone");
             node.input(Input::PeerDown { peer });
         }
-        KxEvent::Message(from, message) => node.input(Input::Message { from, message }),
+        KxEvent::Message(from, message) => {
+            if !node.message(from, message) {
+                metrics.connection("message of a neighbour dropped");
+            }
+        }
         KxEvent::Refused { peer, address, reason } => {
             metrics.connection("neighbour refused");
             tracing::warn!(?peer, %address, %reason, "a connection to the port for neighbours was refused");

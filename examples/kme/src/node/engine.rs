@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use itu_y3803::{ApplicationId, KeyId, KeySize, KsaKey, LinkId, Parties};
+use itu_y3803::{ApplicationId, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties};
 use relay_core::{Input, KeyManager, Now, OrderId, Output, Refusal, Stopped};
 use tokio::sync::oneshot;
 
@@ -25,6 +26,7 @@ pub(super) type Keys = Result<Vec<KsaKey>, NoKeys>;
 
 pub(super) enum Command {
     Input(Input),
+    Message { from: KmId, message: KmMessage },
     Supply { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
     Lease { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
     Refill { parties: Parties },
@@ -45,6 +47,7 @@ pub(super) struct Engine<E> {
     manager: KeyManager<AnyStore, Random>,
     queue: mpsc::Receiver<Command>,
     counter: Arc<Counter>,
+    messages: Arc<AtomicUsize>,
     effects: E,
     waiting: HashMap<OrderId, Waiting>,
     next_order: u64,
@@ -56,10 +59,11 @@ impl<E: Effects> Engine<E> {
         manager: KeyManager<AnyStore, Random>,
         queue: mpsc::Receiver<Command>,
         counter: Arc<Counter>,
+        messages: Arc<AtomicUsize>,
         effects: E,
     ) -> Self {
         let last_timeout = Instant::now();
-        Self { manager, queue, counter, effects, waiting: HashMap::new(), next_order: 0, last_timeout }
+        Self { manager, queue, counter, messages, effects, waiting: HashMap::new(), next_order: 0, last_timeout }
     }
 
     pub(super) fn run(mut self) -> Result<(), EngineFailed> {
@@ -105,6 +109,10 @@ impl<E: Effects> Engine<E> {
     fn command(&mut self, now: Now, command: Command) -> Result<bool, Stopped<StoreError>> {
         let input = match command {
             Command::Input(input) => input,
+            Command::Message { from, message } => {
+                self.messages.fetch_sub(1, Ordering::Relaxed);
+                Input::Message { from, message }
+            }
             Command::Supply { parties, number, size, answer } => {
                 let order = self.order(Waiting::Keys(answer));
                 Input::Supply { order, parties, number, size }
