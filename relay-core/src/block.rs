@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KeySize, KsaKey, Parties, SecrecyLabel, WallTime};
+use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KeySize, KmId, KsaKey, Parties, SecrecyLabel, WallTime};
 
 use crate::key_id::{IdCipher, Place, UNIT_OCTETS};
 
@@ -29,15 +29,17 @@ pub struct BlockInfo {
 #[derive(Debug)]
 pub struct SupplyBlock {
     pub(crate) info: BlockInfo,
+    /// The key managers that have the block for the slaves, in the order of the slaves.
+    pub(crate) homes: Vec<KmId>,
     pub(crate) next: usize,
     pub(crate) material: KeyMaterial,
 }
 
 impl SupplyBlock {
-    /// A block from which nothing has been supplied.
+    /// A block from which nothing has been supplied; `homes` are the key managers that have it for the slaves, in their order.
     #[must_use]
-    pub fn new(info: BlockInfo, material: KeyMaterial) -> Self {
-        Self { info, next: 0, material }
+    pub fn new(info: BlockInfo, homes: Vec<KmId>, material: KeyMaterial) -> Self {
+        Self { info, homes, next: 0, material }
     }
 
     /// What is known of it beside its octets.
@@ -48,7 +50,7 @@ impl SupplyBlock {
 
     /// A second copy, for the store.
     pub(crate) fn duplicate(&self) -> Self {
-        Self { info: self.info.clone(), next: self.next, material: self.material.duplicate() }
+        Self { info: self.info.clone(), homes: self.homes.clone(), next: self.next, material: self.material.duplicate() }
     }
 
     /// Octets that have not been supplied.
@@ -79,6 +81,8 @@ impl SupplyBlock {
 #[derive(Debug)]
 pub struct CollectBlock {
     pub(crate) info: BlockInfo,
+    /// The tag it came with, by which the same message is known when it comes again; zeros if it was made here.
+    pub(crate) tag: [u8; 16],
     pub(crate) material: KeyMaterial,
     pub(crate) collected: Collected,
 }
@@ -90,9 +94,9 @@ pub(crate) struct Collected(pub(crate) Vec<Vec<u8>>);
 impl CollectBlock {
     /// A block from which nothing has been collected.
     #[must_use]
-    pub fn new(info: BlockInfo, material: KeyMaterial) -> Self {
+    pub fn new(info: BlockInfo, tag: [u8; 16], material: KeyMaterial) -> Self {
         let collected = Collected::nothing(info.parties.slaves().len(), material.size().octets());
-        Self { info, material, collected }
+        Self { info, tag, material, collected }
     }
 
     /// What is known of it beside its octets.
@@ -198,6 +202,10 @@ mod tests {
         }
     }
 
+    fn homes() -> Vec<KmId> {
+        vec![KmId::new("south").expect("valid")]
+    }
+
     fn material(octets: u8) -> KeyMaterial {
         KeyMaterial::from_octets((1..=octets).collect()).expect("whole octets")
     }
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn keys_are_cut_in_order_and_wiped() {
         let ids = ids();
-        let mut block = SupplyBlock::new(info(&["blue"]), material(40));
+        let mut block = SupplyBlock::new(info(&["blue"]), homes(), material(40));
         assert_eq!(block.keys_left(16), 2);
         let first = block.supply(size(16), &ids).expect("enough");
         let second = block.supply(size(9), &ids).expect("enough");
@@ -231,7 +239,7 @@ mod tests {
     #[test]
     fn a_block_whose_length_is_no_whole_unit_is_used_to_the_end() {
         let ids = ids();
-        let mut block = SupplyBlock::new(info(&["blue"]), material(13));
+        let mut block = SupplyBlock::new(info(&["blue"]), homes(), material(13));
         assert_eq!((block.keys_left(13), block.keys_left(5), block.keys_left(14)), (1, 2, 0));
         assert!(block.supply(size(5), &ids).is_some());
         assert!(block.supply(size(5), &ids).is_some());
@@ -242,7 +250,7 @@ mod tests {
     fn each_slave_collects_once_and_the_last_one_wipes() {
         let place = Place { block: 5, start: 8, octets: 16 };
         let id = ids().identifier(place).expect("in range");
-        let mut block = CollectBlock::new(info(&["green", "blue"]), material(32));
+        let mut block = CollectBlock::new(info(&["green", "blue"]), [0; 16], material(32));
         for slave in ["blue", "green"] {
             assert!(block.material.expose_secret()[8..24].iter().all(|&octet| octet != 0));
             let key = block.collect(&app(slave), place, id).expect("first time");

@@ -35,11 +35,13 @@ impl StoredKey {
             }
             Self::Supply(block) => {
                 out.info(&block.info);
+                block.homes.iter().for_each(|home| out.text(home.as_str()));
                 out.number(block.next as u64);
                 out.octets(block.material.expose_secret());
             }
             Self::Collect(block) => {
                 out.info(&block.info);
+                out.0.extend_from_slice(&block.tag);
                 out.octets(block.material.expose_secret());
                 block.collected.0.iter().for_each(|bitmap| out.octets(bitmap));
             }
@@ -61,20 +63,23 @@ impl StoredKey {
             Pool::Incoming => Self::Incoming(octets.kma_key(id)?),
             Pool::Supply => {
                 let info = octets.info(id)?;
+                let mut home = || KmId::new(octets.text()?).map_err(|_| Unreadable);
+                let homes = info.parties.slaves().iter().map(|_| home()).collect::<Result<_, _>>()?;
                 let next = usize::try_from(octets.number()?).map_err(|_| Unreadable)?;
                 let material = octets.material()?;
                 if next > material.size().octets() {
                     return Err(Unreadable);
                 }
-                Self::Supply(SupplyBlock { info, next, material })
+                Self::Supply(SupplyBlock { info, homes, next, material })
             }
             Pool::Collect => {
                 let info = octets.info(id)?;
+                let tag = octets.array()?;
                 let material = octets.material()?;
                 let wanted = bitmap_octets(material.size().octets());
                 let mut bitmap = || octets.octets().and_then(|bits| (bits.len() == wanted).then_some(bits).ok_or(Unreadable));
                 let collected = info.parties.slaves().iter().map(|_| bitmap().map(<[u8]>::to_vec)).collect::<Result<_, _>>()?;
-                Self::Collect(CollectBlock { info, material, collected: Collected(collected) })
+                Self::Collect(CollectBlock { info, tag, material, collected: Collected(collected) })
             }
         };
         octets.end().map(|()| key)
@@ -89,10 +94,13 @@ impl StoredKey {
             Self::Outgoing(key) | Self::Incoming(key) => {
                 24 + key.peer.as_str().len() + key.link.as_str().len() + key.material.size().octets()
             }
-            Self::Supply(block) => info(&block.info) + 12 + block.material.size().octets(),
+            Self::Supply(block) => {
+                let homes: usize = block.homes.iter().map(|home| home.as_str().len() + 4).sum();
+                info(&block.info) + homes + 12 + block.material.size().octets()
+            }
             Self::Collect(block) => {
                 let bitmaps: usize = block.collected.0.iter().map(|bitmap| bitmap.len() + 4).sum();
-                info(&block.info) + block.material.size().octets() + bitmaps
+                info(&block.info) + 20 + block.material.size().octets() + bitmaps
             }
         }
     }
@@ -193,7 +201,11 @@ impl<'a> Reader<'a> {
         let master = application()?;
         let number = self.octet()?;
         let mut application = || ApplicationId::new(self.text()?).map_err(|_| Unreadable);
-        let slaves = (0..number).map(|_| application()).collect::<Result<_, _>>()?;
+        let slaves = (0..number).map(|_| application()).collect::<Result<Vec<_>, _>>()?;
+        // What else is in the record is in their order.
+        if !slaves.is_sorted() {
+            return Err(Unreadable);
+        }
         Ok(BlockInfo {
             id,
             parties: Arc::new(Parties::new(master, slaves).ok_or(Unreadable)?),
@@ -222,6 +234,10 @@ mod tests {
         ApplicationId::new(id).expect("valid")
     }
 
+    fn homes() -> Vec<KmId> {
+        ["south", "west"].map(|home| KmId::new(home).expect("valid")).to_vec()
+    }
+
     fn keys() -> Vec<StoredKey> {
         let material = || KeyMaterial::from_octets((0..=255).collect()).expect("whole octets");
         let kma = || KmaKey {
@@ -239,12 +255,12 @@ mod tests {
             created: WallTime::from_millis(3),
             expires: WallTime::NEVER,
         };
-        let mut collected = CollectBlock::new(info(), material());
+        let mut collected = CollectBlock::new(info(), [9; 16], material());
         collected.collected.0[1][3] = 0x55;
         vec![
             StoredKey::Outgoing(kma()),
             StoredKey::Incoming(kma()),
-            StoredKey::Supply(SupplyBlock { info: info(), next: 64, material: material() }),
+            StoredKey::Supply(SupplyBlock { info: info(), homes: homes(), next: 64, material: material() }),
             StoredKey::Collect(collected),
         ]
     }

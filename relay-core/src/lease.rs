@@ -94,7 +94,8 @@ impl Lease {
         self.blocks.into_iter()
     }
 
-    fn drop_stale(&mut self, now: WallTime) {
+    /// Drops blocks whose slaves would not have the time to collect.
+    pub fn drop_stale(&mut self, now: WallTime) {
         while self.blocks.front().is_some_and(|block| now.after(self.collect_time) >= block.info().expires) {
             self.blocks.pop_front();
         }

@@ -297,12 +297,12 @@ fn sample(pool: Pool, id: KeyId, version: u64) -> StoredKey {
         Pool::Outgoing => StoredKey::Outgoing(kma_key(material)),
         Pool::Incoming => StoredKey::Incoming(kma_key(material)),
         Pool::Supply => {
-            let mut block = SupplyBlock::new(info(&["blue"]), material);
+            let mut block = SupplyBlock::new(info(&["blue"]), vec![KmId::new("south").expect("valid")], material);
             block.next = random.below(octets + 1);
             StoredKey::Supply(block)
         }
         Pool::Collect => {
-            let mut block = CollectBlock::new(info(&["blue", "green"]), material);
+            let mut block = CollectBlock::new(info(&["blue", "green"]), [7; 16], material);
             block.collected.0.iter_mut().flatten().for_each(|octet| *octet = random.next() as u8);
             StoredKey::Collect(block)
         }

@@ -54,6 +54,7 @@ fn no_fault_and_no_crash_breaks_a_promise() {
 fn a_lost_store_costs_its_keys_and_no_promise_beside() {
     let mut total = Report::default();
     for seed in 0..seeds() / 10 {
+        println!("seed {seed}");
         total += World::new(seed, Faults::with_disks(), number("SEED") == Some(seed)).run();
     }
     println!("{total:?}");

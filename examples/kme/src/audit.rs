@@ -14,7 +14,7 @@ use etsi014::KeyId;
 use itu_y3803::{ApplicationId, WallTime};
 use serde::Serialize;
 
-/// The most records that wait to be written.
+/// With so many records waiting to be written, no more requests are begun; those under way still find a place.
 const MAX_WAITING: usize = 100_000;
 /// How long records may wait to be written together.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -89,19 +89,30 @@ impl Audit {
         Ok((audit.clone(), AuditThread(Some((audit, thread)))))
     }
 
-    /// Hands over a record.
+    /// Whether records are taken: to be asked before keys are spent.
     ///
     /// # Errors
     /// [`AuditFailed`] when the log cannot be written, or its writer is far behind.
-    pub fn record(&self, record: impl FnOnce() -> Record) -> Result<(), AuditFailed> {
+    pub fn ready(&self) -> Result<(), AuditFailed> {
         let Some(shared) = &self.0 else { return Ok(()) };
+        let waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.failed || waiting.records.len() >= MAX_WAITING { Err(AuditFailed) } else { Ok(()) }
+    }
+
+    /// Hands over a record. Once the log has failed there is nobody to write it.
+    pub fn record(&self, record: impl FnOnce() -> Record) {
+        let Some(shared) = &self.0 else { return };
         let record = record();
         let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.failed || waiting.records.len() >= MAX_WAITING {
-            return Err(AuditFailed);
+        if !waiting.failed {
+            waiting.records.push(record);
         }
-        waiting.records.push(record);
-        Ok(())
+    }
+
+    /// Whether the log has failed: then the process should end, for no request will be served.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).failed)
     }
 }
 
@@ -207,7 +218,8 @@ mod tests {
                     bits: 256,
                     keys: vec![KeyId::parse("0957365e-4b8d-4f95-8a8f-de3d60199dbb").expect("a UUID")],
                 };
-                audit.record(record).expect("room");
+                audit.ready().expect("room");
+                audit.record(record);
             }
             thread.close().expect("written");
             let text = std::fs::read_to_string(&path).expect("a file");

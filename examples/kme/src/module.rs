@@ -4,7 +4,9 @@
 //! neighbour as slave; keys that the neighbour drew it fetches as slave, by the IDs that the neighbour tells it.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +40,8 @@ struct Module {
     client: Client<Https>,
     neighbour: SaeId,
     keys_per_link_key: u32,
+    /// How many keys the module gives at once, as it last said.
+    most_keys: AtomicUsize,
 }
 
 /// A module cannot be reached with these settings.
@@ -129,21 +133,42 @@ impl Module {
             ..ClientOptions::default()
         };
         let client = Client::new(BaseUrl::parse(&module.url)?, Https(HttpsClient::new(tls, options)));
-        Ok(Self { client, neighbour: link.peer_as_sae.clone(), keys_per_link_key })
+        let most_keys = AtomicUsize::new(keys_per_link_key as usize);
+        Ok(Self { client, neighbour: link.peer_as_sae.clone(), keys_per_link_key, most_keys })
     }
 
     /// Whole groups of keys only: a group becomes one link key, and part of each is spent on authentication.
     async fn draw(&self, number: u32, size: KeySize) -> Result<Vec<QkdKey>, ClientError<HttpsError>> {
         let status = self.client.status(&self.neighbour).await?;
-        let available = status.stored_key_count.min(status.max_key_per_request).min(u64::from(number)) as u32;
-        let Some(number) = std::num::NonZeroU32::new(available - available % self.keys_per_link_key) else {
-            return Ok(Vec::new());
-        };
-        let keys = self.client.get_key(&self.neighbour, KeyRequest::new(number, size)).await?;
-        Ok(qkd_keys(keys))
+        let available = status.stored_key_count.min(u64::from(number)) as u32;
+        let mut missing = available - available % self.keys_per_link_key;
+        // There are modules that say 0 and mean nothing by it (014-A-37), and such that give one key at a time.
+        let most = u32::try_from(status.max_key_per_request).unwrap_or(u32::MAX);
+        let most = if most == 0 { missing } else { most };
+        self.most_keys.store(most as usize, Ordering::Relaxed);
+        let mut keys = Vec::new();
+        while let Some(number) = NonZeroU32::new(missing.min(most)) {
+            match self.client.get_key(&self.neighbour, KeyRequest::new(number, size)).await {
+                Ok(more) => keys.extend(qkd_keys(more)),
+                Err(error) if keys.is_empty() => return Err(error),
+                // What there is, is used; the rest comes with the next draw.
+                Err(_) => break,
+            }
+            missing -= number.get();
+        }
+        Ok(keys)
     }
 
     async fn fetch(&self, ids: &[KeyId]) -> Result<Vec<QkdKey>, ClientError<HttpsError>> {
+        let most = self.most_keys.load(Ordering::Relaxed).max(1);
+        let mut keys = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(most) {
+            keys.extend(self.fetch_at_once(ids).await?);
+        }
+        Ok(keys)
+    }
+
+    async fn fetch_at_once(&self, ids: &[KeyId]) -> Result<Vec<QkdKey>, ClientError<HttpsError>> {
         let mut pauses = FETCH_PAUSES_MILLIS.into_iter().map(Duration::from_millis);
         loop {
             let wanted: KeyIds = ids.iter().map(|&id| id.into()).collect();

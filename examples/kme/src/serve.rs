@@ -101,7 +101,6 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     folder(&config.kme.data_dir)?;
     let (store, counters) = match &config.store.kind {
         StoreKind::Redb { path } => {
-            folder(path)?;
             let store = RedbStore::open(path).map_err(OpenError::Store)?;
             let opened = store.opened();
             tracing::info!(folder = %path.display(), keys = opened.keys, erased = opened.erased, "the key store is open");
@@ -191,6 +190,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
         node.input(Input::Prepare { parties });
     }
 
+    let audit_watch = audit.clone();
     let service = Arc::new(Service::new(&config, node.clone(), audit, metrics.clone()));
     let observer = metrics.clone();
     let northbound_server = Server::new(service)
@@ -207,14 +207,14 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     tracing::info!(kme = %config.kme.id, northbound = %addresses.northbound, "serving");
 
     let watch_engine = async {
-        while !thread.is_finished() {
+        while !thread.is_finished() && !audit_watch.has_failed() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     let until_end = async {
         tokio::select! {
             () = stop => tracing::info!("stopping; requests may finish"),
-            () = watch_engine => tracing::error!("the engine has ended"),
+            () = watch_engine => tracing::error!("the engine or the audit log has ended"),
         }
         stop_sender.send_replace(true);
     };
@@ -341,9 +341,14 @@ fn harden() {
     #[cfg(target_os = "linux")]
     {
         use rustix::mm::{MlockAllFlags, mlockall};
-        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
         if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
             tracing::warn!(%error, "core dumps stay possible");
+        }
+        // With a finite limit, locking would not fail now but when memory grows, and end the process then.
+        if getrlimit(Resource::Memlock).maximum.is_some() {
+            tracing::info!("memory is not locked and may be swapped; LimitMEMLOCK=infinity would allow it");
+            return;
         }
         // Only what is touched: locking all of the address space at once would need far more than is used.
         if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {

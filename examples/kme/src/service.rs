@@ -13,15 +13,16 @@ use bytes::Bytes;
 use etsi014::decode::Decoding;
 use etsi014::limits;
 use etsi014::{
-    Body, Call, GetKey, GetKeyWithKeyIds, GetStatus, Key, KeyContainer, KeyId, KmeId, Limits, Object, Rejection, Reply, SaeId,
+    Body, Call, ErrorBody, GetKey, GetKeyWithKeyIds, GetStatus, Key, KeyContainer, KeyId, KmeId, Limits, Object, Rejection,
+    Reply, SaeId,
 };
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use itu_y3803::{ApplicationId, KeySize, KsaKey, Parties};
 use relay_core::Refusal;
 use serde_json::Value;
 use transport::server::{Handler, Peer};
 
-use crate::audit::{Audit, AuditFailed, Record};
+use crate::audit::{Audit, Record};
 use crate::config::Config;
 use crate::metrics::{Metrics, Operation};
 use crate::node::{NoKeys, Node};
@@ -128,8 +129,12 @@ impl Service {
         if !account.keys(order.number().get(), seen.started) {
             return Err(Rejection::QuotaExceeded);
         }
-        let keys = self.node.supply(parties, order.number(), order.size()).await.map_err(rejection)?;
+        let (number, size) = (order.number(), order.size());
         let labelled = wants_label(order.extension_optional());
+        // Extensions may be large, and a supply may have to wait.
+        drop(order);
+        self.ready_to_record()?;
+        let keys = self.node.supply(parties, number, size).await.map_err(rejection)?;
         Ok(self.container(keys, labelled, seen))
     }
 
@@ -141,6 +146,8 @@ impl Service {
         let master = self.directory.get(order.master().as_str()).ok_or_else(unknown)?;
         seen.other = Some(master.application.clone());
         let ids = order.ids().iter().map(|&id| id.into()).collect();
+        seen.keys = order.ids().to_vec();
+        self.ready_to_record()?;
         let collected = self.node.collect(caller.application.clone(), master.application.clone(), ids).await;
         let keys = collected.map_err(|refused| match refused {
             // In the letters of the request, which need not be ours.
@@ -160,6 +167,11 @@ impl Service {
         Ok(reply)
     }
 
+    /// Keys are spent only when it can be recorded: or they would be lost for want of a record.
+    fn ready_to_record(&self) -> Result<(), Rejection> {
+        self.audit.ready().map_err(|failed| Rejection::unavailable(failed.to_string()))
+    }
+
     fn container(&self, keys: Vec<KsaKey>, labelled: bool, seen: &mut Seen) -> Reply {
         seen.keys = keys.iter().map(|key| key.id.into()).collect();
         let key = |key: KsaKey| {
@@ -175,19 +187,18 @@ impl Service {
             Ok(_) => (200, None),
             Err(rejection) => (rejection.status().as_u16(), Some(rejection)),
         };
-        self.metrics.answered(seen.operation, status, seen.keys.len(), seen.bits, seen.started.elapsed());
-        // Keys are spent by now; if they cannot be recorded, nobody gets them. A mere look needs no record.
-        let recorded = match (seen.operation, refusal) {
-            (Operation::Status, None) => Ok(()),
-            (_, refusal) => self.record(seen, status, refusal.map(|rejection| rejection.message().into_owned())),
-        };
-        let outcome = recorded.map_err(|failed| Rejection::unavailable(failed.to_string())).and(outcome);
+        let delivered = if refusal.is_none() { seen.keys.len() } else { 0 };
+        self.metrics.answered(seen.operation, status, delivered, seen.bits, seen.started.elapsed());
+        // A mere look needs no record.
+        if seen.operation != Operation::Status || refusal.is_some() {
+            self.record(seen, status, refusal.map(|rejection| rejection.message().into_owned()));
+        }
         outcome.map_or_else(Rejection::into_http, Reply::into_http).map(Body::into_bytes)
     }
 }
 
 impl Service {
-    fn record(&self, seen: Seen, status: u16, refusal: Option<String>) -> Result<(), AuditFailed> {
+    fn record(&self, seen: Seen, status: u16, refusal: Option<String>) {
         self.audit.record(|| Record {
             at: wall_now(),
             sae: seen.sae,
@@ -197,7 +208,7 @@ impl Service {
             refusal,
             bits: seen.bits,
             keys: seen.keys,
-        })
+        });
     }
 }
 
@@ -214,6 +225,19 @@ impl Handler for Service {
         let sae = self.caller(peer).map(|sae| sae.application.clone());
         self.finish(Err(Rejection::PayloadTooLarge), Seen { sae, ..Seen::now() })
     }
+
+    fn too_slow(&self, peer: &Peer) -> Response<Bytes> {
+        let sae = self.caller(peer).map(|sae| sae.application.clone());
+        let message = "the request took too long to arrive";
+        let status = StatusCode::REQUEST_TIMEOUT;
+        self.metrics.answered(Operation::Unknown, status.as_u16(), 0, 0, std::time::Duration::ZERO);
+        self.record(Seen { sae, ..Seen::now() }, status.as_u16(), Some(message.to_owned()));
+        let body = ErrorBody { message: message.to_owned(), details: Vec::new() }.encode();
+        let mut response = Response::new(body.into_bytes());
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
 }
 
 /// A request that is being answered. If its caller goes away meanwhile it is dropped, and that is recorded: keys may have been
@@ -228,8 +252,7 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         if !self.answered {
             let seen = std::mem::replace(&mut self.seen, Seen::now());
-            // Nobody is left to be told when it fails.
-            let _ = self.service.record(seen, 0, Some("the caller went away before the answer".to_owned()));
+            self.service.record(seen, 0, Some("the caller went away before the answer".to_owned()));
         }
     }
 }

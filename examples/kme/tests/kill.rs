@@ -28,7 +28,9 @@ use tokio::time::sleep;
 
 const USUAL_KILLS: u64 = 24;
 const SIZES: [u32; 7] = [64, 128, 256, 256, 512, 1000, 4096];
-const COLLECTORS: u64 = 6;
+const COLLECTORS: u64 = 12;
+/// Masters wait while so many fetches are to come.
+const BACKLOG: usize = 1000;
 /// Who draws for whom: across the link in both ways, for several slaves, and within one KME.
 const FLOWS: [(&str, &[&str]); 6] = [
     ("red", &["blue"]),
@@ -228,6 +230,10 @@ impl Run {
     async fn draw(self: Arc<Self>, master: &'static str, slaves: &'static [&'static str], mut random: Seeded) {
         let mut client = Client::new(&self, master);
         while !self.is_done() {
+            if self.ledger().fetches.len() > BACKLOG {
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
             let number = 1 + random.below(6);
             let request = json!({ "number": number, "size": random.pick(&SIZES), "additional_slave_SAE_IDs": slaves[1..] });
             let path = format!("{}/enc_keys", slaves[0]);

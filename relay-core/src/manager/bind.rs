@@ -17,6 +17,7 @@ use itu_y3803::{
 };
 
 use super::collect::Collectable;
+use super::config::MAX_BLOCK_LIFE;
 use super::{Event, KeyManager, Misbehaviour, Now};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
@@ -42,8 +43,8 @@ impl Binding {
         self.repeat = instant;
     }
 
-    pub(super) fn waits_for(&self, peer: &KmId) -> bool {
-        self.waiting.contains_key(peer)
+    pub(super) fn parties(&self) -> &Parties {
+        &self.info.parties
     }
 
     pub(super) fn lowest_pad(&self, link: &LinkId) -> Option<KeyId> {
@@ -51,10 +52,11 @@ impl Binding {
     }
 }
 
-/// Why a block cannot be bound now.
+/// What there is too little of to bind a block now.
 pub(super) enum CannotBind {
-    NoLinkKey,
-    NoNumber,
+    LinkKey,
+    Numbers,
+    Room,
 }
 
 impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
@@ -66,18 +68,26 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 slaves_at.entry(home).or_default().push(slave.clone());
             }
         }
-        slaves_at.remove(&self.config.id);
+        let slaves_here = slaves_at.remove(&self.config.id).is_some();
         let mut chosen = Vec::new();
         for peer in slaves_at.keys() {
             match self.choose_pad(now, peer) {
                 Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
-                None => return Ok(Err(CannotBind::NoLinkKey)),
+                None => return Ok(Err(CannotBind::LinkKey)),
             }
         }
-        let number = self.number();
+        // Keys that never leave this node cost no link key: without a limit their number has none.
+        if slaves_here && self.collectable_octets(&self.config.id) + self.config.local_block_octets > self.config.max_collectable
+        {
+            return Ok(Err(CannotBind::Room));
+        }
+        let mut number = self.number();
+        if has_slaves_here(number) != slaves_here {
+            number = self.number();
+        }
         let id = self.notes.incarnation.key_id(number);
         if block_number(id).is_none() {
-            return Ok(Err(CannotBind::NoNumber));
+            return Ok(Err(CannotBind::Numbers));
         }
         let mut pads = Vec::new();
         for (peer, link, pad) in chosen {
@@ -86,20 +96,21 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
             match self.take(Pool::Outgoing, pad)? {
                 Some(StoredKey::Outgoing(key)) => pads.push((peer, link, pad, Pad::new(key))),
-                _ => return Ok(Err(CannotBind::NoLinkKey)),
+                _ => return Ok(Err(CannotBind::LinkKey)),
             }
             self.link_key_event(Pool::Outgoing, pad, KeyEvent::Reserve);
         }
         let octets = pads.iter().map(|(.., pad)| pad.capacity()).min().unwrap_or(self.config.local_block_octets);
         let label = if pads.is_empty() { SecrecyLabel::Local } else { SecrecyLabel::ItsRelay };
-        let Some(size) = KeySize::from_octets(octets) else { return Ok(Err(CannotBind::NoLinkKey)) };
+        let Some(size) = KeySize::from_octets(octets) else { return Ok(Err(CannotBind::LinkKey)) };
         let material = KeyMaterial::generate(size, &mut self.random);
         let expires = now.wall.after(self.config.block_life);
         let info = BlockInfo { id, parties: Arc::clone(parties), label, created: now.wall, expires };
         let mut waiting = BTreeMap::new();
         for (peer, link, pad_id, pad) in pads {
             let slaves = slaves_at.remove(&peer).unwrap_or_default();
-            let Some(parties) = Parties::new(parties.master().clone(), slaves) else { continue };
+            // Should one of them fail, nothing is bound, and all pads are gone.
+            let Some(parties) = Parties::new(parties.master().clone(), slaves) else { return Ok(Err(CannotBind::LinkKey)) };
             let mut told = SupplyNotification {
                 block: id,
                 parties,
@@ -112,7 +123,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 tag: [0; 16],
             };
             let context = context(self.notes.incarnation, &self.config.id, &peer, &told);
-            let Ok(sealed) = pad.shortened_to(octets).and_then(|pad| pad.seal(&context, &material)) else { continue };
+            let Ok(sealed) = pad.shortened_to(octets).and_then(|pad| pad.seal(&context, &material)) else {
+                return Ok(Err(CannotBind::LinkKey));
+            };
             (told.sealed, told.tag) = (sealed.octets, sealed.tag);
             self.link_key_event(Pool::Outgoing, pad_id, KeyEvent::Use);
             self.send(&peer, Body::SupplyNotification(told.clone()));
@@ -152,14 +165,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             info.parties.slaves().iter().filter(|slave| self.home(slave) == Some(&self.config.id)).cloned().collect();
         if let Some(parties) = Parties::new(info.parties.master().clone(), here) {
             let info = BlockInfo { parties: Arc::new(parties), ..info.clone() };
-            let block = CollectBlock::new(info, material.duplicate());
+            let block = CollectBlock::new(info, [0; 16], material.duplicate());
             self.index_collect(block.info.id, Collectable::from(&block));
             self.put(StoredKey::Collect(block))?;
         }
         self.index_supply(now, info.id, &info.parties, octets);
         self.event(Event::Bound { block: info.id, parties: Arc::clone(&info.parties), octets });
         let parties = Arc::clone(&info.parties);
-        self.put(StoredKey::Supply(SupplyBlock::new(info, material)))?;
+        let homes = parties.slaves().iter().filter_map(|slave| self.home(slave).cloned()).collect();
+        self.put(StoredKey::Supply(SupplyBlock::new(info, homes, material)))?;
+        self.bound_at_last(&parties, now);
         self.serve_waiting(now, &parties)
     }
 
@@ -169,7 +184,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let complete = binding.waiting.is_empty();
         self.link_key_event(Pool::Outgoing, told.pad, if response.accepted { KeyEvent::Finish } else { KeyEvent::Burn });
         if !response.accepted {
-            self.drop_binding(response.block);
+            self.drop_binding(now, response.block);
         } else if complete && let Some(binding) = self.binding.remove(&response.block) {
             self.remove_binding_octets(&binding.info.parties, binding.material.size().octets());
             self.bound(now, binding)?;
@@ -178,19 +193,20 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(())
     }
 
-    pub(super) fn drop_binding(&mut self, block: KeyId) {
+    pub(super) fn drop_binding(&mut self, now: Now, block: KeyId) {
         let Some(binding) = self.binding.remove(&block) else { return };
         for told in binding.waiting.values() {
             self.link_key_event(Pool::Outgoing, told.pad, KeyEvent::Burn);
         }
         self.remove_binding_octets(&binding.info.parties, binding.material.size().octets());
+        self.back_off(&binding.info.parties, now);
         self.event(Event::NotBound { block });
     }
 
     pub(super) fn repeat_notifications(&mut self, now: Now) {
         let over: Vec<_> = self.binding.iter().filter(|(_, binding)| binding.give_up <= now.instant).map(|(&id, _)| id).collect();
         for block in over {
-            self.drop_binding(block);
+            self.drop_binding(now, block);
         }
         let mut sends = Vec::new();
         for binding in self.binding.values_mut().filter(|binding| binding.repeat <= now.instant) {
@@ -215,8 +231,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         sender: Incarnation,
         told: SupplyNotification,
     ) -> Result<(), S::Error> {
-        let accepted = if self.is_collectable(told.block) {
-            true // Said again because the answer was lost.
+        let accepted = if let Some(tag) = self.collectable_tag(told.block) {
+            // The same said again, because the answer was lost; or another block under a number that was used.
+            let same = tag == told.tag && self.home(told.parties.master()) == Some(from);
+            if !same {
+                self.misbehaviour(from, Misbehaviour::Malformed);
+            }
+            same
         } else {
             match self.open_notification(now, from, sender, &told)? {
                 Ok(Some(block)) => {
@@ -246,6 +267,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if !own_link {
             return Ok(Err(Misbehaviour::ForeignLink));
         }
+        if self.collectable_octets(from) + told.sealed.len() > self.config.max_collectable {
+            return Ok(Err(Misbehaviour::TooMuch));
+        }
         // From here on the pad is spent, whatever comes: there may be a message under it.
         if !self.links.get_mut(&told.link).is_some_and(|link| link.remove_incoming(told.pad)) {
             return Ok(Ok(None));
@@ -257,7 +281,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let well_formed = Incarnation::split(told.block).0 == sender
             && block_number(told.block).is_some()
             && told.sealed.len() <= MAX_SEALED_OCTETS
-            && told.expires > now.wall;
+            && told.expires > now.wall
+            // Kept for as long as the sender relies on it, or not taken at all.
+            && told.expires <= now.wall.after(MAX_BLOCK_LIFE + self.config.clock_skew);
         if !well_formed {
             return Ok(Err(Misbehaviour::Malformed));
         }
@@ -265,9 +291,6 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             && told.parties.slaves().iter().all(|slave| self.home(slave) == Some(&self.config.id));
         if !homes_fit {
             return Ok(Err(Misbehaviour::ForeignApplication));
-        }
-        if self.collectable_octets(from) + told.sealed.len() > self.config.max_collectable {
-            return Ok(Err(Misbehaviour::TooMuch));
         }
         let context = context(sender, from, &self.config.id, told);
         let sealed = Sealed { octets: told.sealed.clone(), tag: told.tag };
@@ -278,11 +301,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             parties: Arc::new(told.parties.clone()),
             label: told.label,
             created: told.created,
-            // Whatever the neighbour says, nothing is kept for ever.
-            expires: told.expires.min(now.wall.after(self.config.block_life * 2 + self.config.clock_skew)),
+            expires: told.expires,
         };
-        Ok(Ok(Some(CollectBlock::new(info, material))))
+        Ok(Ok(Some(CollectBlock::new(info, told.tag, material))))
     }
+}
+
+/// Blocks of odd number have slaves at the node that made them. So it can tell, long after a block is gone, a key that was never
+/// for any of its applications from one that was collected.
+pub(super) fn has_slaves_here(number: u64) -> bool {
+    !number.is_multiple_of(2)
 }
 
 /// All that a notification says beside the sealed octets, with who says it to whom (relay digest A.4, item 2).

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use itu_y3803::{ApplicationId, KeyId, KmId, Parties, RandomSource, WallTime};
 
+use super::bind::has_slaves_here;
 use super::{KeyManager, Now, OrderId, Output, Refusal};
 use crate::block::{CollectBlock, Collected};
 use crate::key_id::{IdCipher, Place};
@@ -15,6 +16,7 @@ pub(super) struct Collectable {
     parties: Arc<Parties>,
     octets: usize,
     expires: WallTime,
+    tag: [u8; 16],
     /// As in the store: what is not there is refused without touching the store.
     collected: Collected,
 }
@@ -25,6 +27,7 @@ impl From<&CollectBlock> for Collectable {
             parties: Arc::clone(&block.info.parties),
             octets: block.material.size().octets(),
             expires: block.info.expires,
+            tag: block.tag,
             collected: block.collected.clone(),
         }
     }
@@ -54,8 +57,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
     }
 
-    pub(super) fn is_collectable(&self, block: KeyId) -> bool {
-        self.collectable.contains_key(&block)
+    pub(super) fn collectable_tag(&self, block: KeyId) -> Option<[u8; 16]> {
+        self.collectable.get(&block).map(|known| known.tag)
     }
 
     pub(super) fn collectable_octets(&self, from: &KmId) -> usize {
@@ -88,7 +91,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.refuse(order, Refusal::NotFound { keys: missing });
             return Ok(());
         }
-        let mut supplied = Vec::with_capacity(keys.len());
+        let wanted = keys.len();
+        let mut supplied = Vec::with_capacity(wanted);
         for (id, asked) in keys.into_iter().zip(asked) {
             let Asked::At { block, slave: index, place } = asked else { continue };
             if let Some(known) = self.collectable.get_mut(&block) {
@@ -100,7 +104,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 supplied.push(key);
             }
         }
-        self.staged.push_back(Output::Supplied { order, keys: supplied });
+        if supplied.len() == wanted {
+            self.staged.push_back(Output::Supplied { order, keys: supplied });
+        } else {
+            // The index promised what the store did not have.
+            self.refuse(order, Refusal::NotFound { keys: Vec::new() });
+        }
         Ok(())
     }
 
@@ -120,8 +129,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 Ok(slave) => Asked::At { block, slave, place },
                 Err(_) => Asked::ForOthers,
             },
-            // No slave of this node has a part in it, or all parts are gone; the master itself never has one.
+            // The master itself never has a part in it; nobody of this node has when all slaves are elsewhere.
             None if slave == master => Asked::ForOthers,
+            None if *home == self.config.id && !has_slaves_here(u64::from(place.block)) => Asked::ForOthers,
             None => Asked::Unknown,
         }
     }

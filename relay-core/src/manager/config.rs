@@ -8,6 +8,9 @@ use itu_y3803::{ApplicationId, KeySize, KmId, LinkId};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
 
+/// The longest life of a block: what a neighbour wants kept for longer is refused.
+pub(super) const MAX_BLOCK_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// The settings of one key manager. Start from [`Config::new`] and change what should differ.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -36,6 +39,8 @@ pub struct Config {
     pub pool_limit: usize,
     /// The most sets of parties that key is held for; 4096.
     pub max_pools: usize,
+    /// The most of those that one master may have; 256.
+    pub max_pools_per_master: usize,
     /// How many octets a lease has if they are there; 16 KiB.
     pub lease_octets: usize,
     /// The length of blocks that stay at this node; 8 KiB.
@@ -60,7 +65,7 @@ pub struct Config {
     pub draw_pause: Duration,
     /// The most link keys of a neighbour's that are held for one link; 256.
     pub max_incoming: usize,
-    /// The most octets that are held for collection of blocks from one neighbour; 256 MiB.
+    /// The most octets that are held for collection of blocks from one neighbour, and of this node's own; 256 MiB.
     pub max_collectable: usize,
 }
 
@@ -90,6 +95,7 @@ impl Config {
             pool_high: 16 << 10,
             pool_limit: 256 << 10,
             max_pools: 4096,
+            max_pools_per_master: 256,
             lease_octets: 16 << 10,
             local_block_octets: 8 << 10,
             link_key_life: Duration::from_secs(24 * 3600),
@@ -122,6 +128,7 @@ impl Config {
             (self.pool_low <= self.pool_high && self.pool_high > 0, "pool_low is above pool_high, or pool_high is 0"),
             (self.pool_high <= self.pool_limit, "pool_high is above pool_limit"),
             ((1..=MAX_BLOCK_OCTETS).contains(&self.local_block_octets), "local_block_octets is not 1 to 64 KiB"),
+            (self.block_life <= MAX_BLOCK_LIFE, "block_life is above 30 days"),
             (self.collect_time < self.block_life, "collect_time is not below block_life"),
             (self.clock_skew < self.link_key_life, "clock_skew is not below link_key_life"),
             (self.link_high <= self.max_incoming, "link_high is above max_incoming"),

@@ -233,7 +233,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.answer_offer(from, &offer.link, offer.key, true);
         } else if link.fetching.contains_key(&offer.key) {
             // The answer comes when the module has answered.
-        } else if self.notes.offered.get(&offer.link).is_some_and(|&highest| offer.key <= highest) {
+        } else if self
+            .notes
+            .offered
+            .get(&offer.link)
+            .is_some_and(|&highest| Incarnation::split(highest).0 == sender && offer.key <= highest)
+        {
             // It had its chance, and may have been used as a pad since.
             self.answer_offer(from, &offer.link, offer.key, false);
         } else if link.incoming.len() + link.fetching.len() >= self.config.max_incoming {
@@ -281,7 +286,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         // An answer to what is no longer asked is late, or comes twice.
         let Some(Offered { key, .. }) = link.offers.remove(&answer.key) else { return Ok(()) };
         if !answer.accepted {
-            link.draw = Draw::Pausing(now.instant + self.config.draw_pause);
+            if !matches!(link.draw, Draw::Asked) {
+                link.draw = Draw::Pausing(now.instant + self.config.draw_pause);
+            }
             self.link_key_event(Pool::Outgoing, answer.key, KeyEvent::Burn);
             return Ok(());
         }

@@ -267,6 +267,8 @@ pub enum Event {
         /// Which neighbour.
         peer: KmId,
     },
+    /// This node's wall clock was set back; what was ready to be supplied is burnt.
+    ClockSetBack,
     /// A neighbour did what no conforming one does, or the link key differs at the two ends.
     Misbehaviour {
         /// Which neighbour.
@@ -295,6 +297,12 @@ pub enum Misbehaviour {
     /// The tag did not fit: changed on the way, or the link key differs at the two ends.
     #[error("sends a block whose tag does not fit the link key")]
     WrongTag,
+    /// It came back with a store that it had replaced: what was agreed meanwhile is not in there.
+    #[error("uses a store that it had replaced by another")]
+    FormerStore,
+    /// It says that it has the store of another.
+    #[error("names the store of another as its own")]
+    ForeignStore,
     /// It sends more than may be held for it.
     #[error("wants more held for it than is allowed")]
     TooMuch,
@@ -347,6 +355,7 @@ pub struct KeyManager<S: KeyStore, R> {
     /// Parties that were supplied in this batch, not from leases.
     supplied_from: BTreeSet<Arc<Parties>>,
     expiry: BTreeSet<(WallTime, Pool, KeyId)>,
+    last_now: Now,
     staged: VecDeque<Output>,
     released: VecDeque<Output>,
     store_changed: bool,
@@ -384,6 +393,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             in_hand: BTreeMap::new(),
             supplied_from: BTreeSet::new(),
             expiry: BTreeSet::new(),
+            last_now: now,
             staged: VecDeque::new(),
             released: VecDeque::new(),
             store_changed: false,
@@ -402,6 +412,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if self.stopped {
             return Err(Stopped::Before);
         }
+        let stepped = self.clock_stepped_back(now);
         let done = match input {
             Input::PeerUp { peer } => {
                 self.peer_up(&peer, now);
@@ -426,6 +437,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             Input::Collect { order, slave, master, keys } => self.collect(now, order, &slave, &master, keys),
             Input::Timeout => self.timeout(now),
         };
+        let done = stepped.and(done);
         let done = done.and_then(|()| if self.pools_wanting { self.fill_pools(now) } else { Ok(()) });
         self.fill_links(now);
         self.stop_on_error(done)
@@ -532,8 +544,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         found.sort_unstable_by_key(|key| (key.pool, key.id));
         for key in found {
             let wanted = match &key.what {
-                What::Link { link, octets } => self.index_link_key(key.pool, key.id, link, *octets, key.expires),
-                What::Supply { parties, octets } => self.index_supply(now, key.id, parties, *octets),
+                What::Link { link, peer, octets } => {
+                    let same_end = self.links.get(link).is_some_and(|link| link.peer == *peer);
+                    same_end && self.index_link_key(key.pool, key.id, link, *octets, key.expires)
+                }
+                What::Supply { parties, homes, created, octets } => {
+                    // Bound for other key managers than those where the slaves will ask today, or before the clock was set back.
+                    let as_bound = parties.slaves().iter().zip(homes).all(|(slave, home)| self.home(slave) == Some(home));
+                    let made_before = *created <= now.wall.after(self.config.clock_skew);
+                    as_bound && made_before && self.index_supply(now, key.id, parties, *octets)
+                }
                 What::Collect => true,
             };
             if wanted {
@@ -545,6 +565,22 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(())
     }
 
+    /// A clock that was set back would let keys be supplied that are long deleted at the other end: they are burnt.
+    fn clock_stepped_back(&mut self, now: Now) -> Result<(), S::Error> {
+        let passed = now.instant.saturating_duration_since(self.last_now.instant);
+        let expected = self.last_now.wall.after(passed);
+        self.last_now = now;
+        if now.wall.after(self.config.clock_skew) >= expected {
+            return Ok(());
+        }
+        self.event(Event::ClockSetBack);
+        let parties: Vec<_> = self.pools.keys().cloned().collect();
+        for parties in parties {
+            self.burn_supply(&parties)?;
+        }
+        Ok(())
+    }
+
     fn message(&mut self, now: Now, from: &KmId, message: KmMessage) -> Result<(), S::Error> {
         let KmMessage { sender, body } = message;
         let Some(peer) = self.peers.get(from) else {
@@ -552,7 +588,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(());
         };
         if let Body::Hello(hello) = body {
-            return self.hello(from, sender, &hello);
+            return self.hello(now, from, sender, &hello);
         }
         if peer.current != Some(sender) {
             // Of a life that is over, or not yet introduced; if it matters, it is said again after a greeting.
@@ -571,6 +607,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.expire(now)?;
         self.repeat_offers(now);
         self.repeat_notifications(now);
+        self.greet_strangers();
+        self.drop_idle_pools(now);
         self.give_up_orders(now);
         self.pools_wanting = true;
         Ok(())
@@ -592,9 +630,15 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(())
     }
 
-    /// When a key is of no more use: a block for masters as soon as its slaves would not have the time to collect.
+    /// When a key is of no more use, which for some is before it expires: a block for masters as soon as its slaves would not
+    /// have the time to collect.
     fn due(&self, pool: Pool, expires: WallTime) -> WallTime {
-        if pool == Pool::Supply { expires.before(self.config.collect_time) } else { expires }
+        match pool {
+            Pool::Supply => expires.before(self.config.collect_time),
+            // The other end may have deleted it already.
+            Pool::Outgoing => expires.before(self.config.clock_skew),
+            Pool::Incoming | Pool::Collect => expires,
+        }
     }
 
     fn put(&mut self, key: StoredKey) -> Result<(), S::Error> {
@@ -666,8 +710,8 @@ struct Found {
 }
 
 enum What {
-    Link { link: LinkId, octets: usize },
-    Supply { parties: Arc<Parties>, octets: usize },
+    Link { link: LinkId, peer: KmId, octets: usize },
+    Supply { parties: Arc<Parties>, homes: Vec<KmId>, created: WallTime, octets: usize },
     Collect,
 }
 
@@ -675,9 +719,14 @@ impl From<&StoredKey> for Found {
     fn from(key: &StoredKey) -> Self {
         let what = match key {
             StoredKey::Outgoing(key) | StoredKey::Incoming(key) => {
-                What::Link { link: key.link.clone(), octets: key.material.size().octets() }
+                What::Link { link: key.link.clone(), peer: key.peer.clone(), octets: key.material.size().octets() }
             }
-            StoredKey::Supply(block) => What::Supply { parties: Arc::clone(&block.info.parties), octets: block.octets_left() },
+            StoredKey::Supply(block) => What::Supply {
+                parties: Arc::clone(&block.info.parties),
+                homes: block.homes.clone(),
+                created: block.info.created,
+                octets: block.octets_left(),
+            },
             StoredKey::Collect(_) => What::Collect,
         };
         Self { pool: key.pool(), id: key.id(), expires: key.expires(), what }

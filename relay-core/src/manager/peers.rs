@@ -6,10 +6,11 @@ use std::sync::Arc;
 use itu_y3803::message::{Body, Hello};
 use itu_y3803::{Incarnation, KmId, RandomSource};
 
+use super::bind::Binding;
 use super::notes::Notes;
-use super::{Config, Event, KeyManager, Misbehaviour, Now, Output};
+use super::{Config, Event, KeyManager, Misbehaviour, Now};
 use crate::key_id::IdCipher;
-use crate::store::{KeyStore, Pool};
+use crate::store::KeyStore;
 
 /// Former lives of a neighbour that are remembered: keys from them may still be collected.
 const MAX_LIVES: usize = 8;
@@ -65,18 +66,35 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
     }
 
+    /// Greets whoever has not greeted yet: the first greeting may have been lost.
+    pub(super) fn greet_strangers(&mut self) {
+        let strangers: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| peer.up && peer.current.is_none()).map(|(id, _)| id.clone()).collect();
+        for peer in strangers {
+            self.greet(&peer);
+        }
+    }
+
     pub(super) fn greet(&mut self, id: &KmId) {
         let hello = Hello { id_secret: self.notes.id_secret.duplicate() };
         self.send(id, Body::Hello(hello));
     }
 
-    pub(super) fn hello(&mut self, from: &KmId, sender: Incarnation, hello: &Hello) -> Result<(), S::Error> {
+    pub(super) fn hello(&mut self, now: Now, from: &KmId, sender: Incarnation, hello: &Hello) -> Result<(), S::Error> {
+        let taken = |(id, peer): (&KmId, &Peer)| id != from && peer.ids.iter().any(|(known, _)| *known == sender);
+        if sender == self.notes.incarnation || self.peers.iter().any(taken) {
+            self.misbehaviour(from, Misbehaviour::ForeignStore);
+            return Ok(());
+        }
         let (Some(peer), Some(ids)) = (self.peers.get_mut(from), IdCipher::new(&hello.id_secret)) else {
             self.misbehaviour(from, Misbehaviour::Malformed);
             return Ok(());
         };
-        if peer.ids.iter().any(|(known, _)| *known == sender) {
-            // The current life again, or a late greeting from a former one.
+        if let Some((known, _)) = peer.ids.iter().find(|(known, _)| *known == sender) {
+            // The current life again, or a former one: a late greeting, or a store that was put back.
+            if peer.current != Some(*known) {
+                self.misbehaviour(from, Misbehaviour::FormerStore);
+            }
             return Ok(());
         }
         let renewed = peer.current.replace(sender).is_some();
@@ -90,7 +108,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.notes_changed = true;
         self.pools_wanting = true;
         if renewed {
-            self.burn_what_was_agreed_with(from)?;
+            self.burn_what_was_agreed_with(now, from)?;
             self.event(Event::PeerRenewed { peer: from.clone() });
         }
         // It may not know this node either.
@@ -101,7 +119,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// The neighbour has lost its store: its copies of link keys and blocks are gone, so ours are worth nothing.
     ///
     /// Blocks that it bound for applications of this node stay: its masters may have been given keys from them.
-    fn burn_what_was_agreed_with(&mut self, peer: &KmId) -> Result<(), S::Error> {
+    fn burn_what_was_agreed_with(&mut self, now: Now, peer: &KmId) -> Result<(), S::Error> {
         let links: Vec<_> = self.links.values().filter(|link| link.peer == *peer).map(|link| link.id.clone()).collect();
         for link in links {
             for (pool, key) in self.drain_link(&link) {
@@ -109,9 +127,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
             self.notes.offered.remove(&link);
         }
-        let bindings: Vec<_> = self.binding.iter().filter(|(_, binding)| binding.waits_for(peer)).map(|(&id, _)| id).collect();
+        // Also those that this peer has agreed to and others not yet.
+        let concerns = |binding: &Binding| binding.parties().slaves().iter().any(|slave| self.home(slave) == Some(peer));
+        let bindings: Vec<_> = self.binding.iter().filter(|(_, binding)| concerns(binding)).map(|(&id, _)| id).collect();
         for block in bindings {
-            self.drop_binding(block);
+            self.drop_binding(now, block);
         }
         let parties: Vec<_> = self
             .pools
@@ -120,10 +140,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             .cloned()
             .collect();
         for parties in parties {
-            for block in self.drain_pool(&parties) {
-                self.remove(Pool::Supply, block)?;
-            }
-            self.staged.push_back(Output::Revoked { parties });
+            self.burn_supply(&parties)?;
         }
         Ok(())
     }

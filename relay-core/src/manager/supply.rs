@@ -1,6 +1,6 @@
 //! Supply: blocks that are bound become keys for the master, in order and once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +12,7 @@ use super::{KeyManager, Now, OrderId, Output, Refusal};
 use crate::block::{SupplyBlock, keys_in};
 use crate::key_id::{MAX_KEY_OCTETS, UNIT_OCTETS};
 use crate::lease::Lease;
+use crate::pad::TAG_KEY_OCTETS;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 /// What is ready for one set of parties.
@@ -25,6 +26,10 @@ pub(super) struct SupplyPool {
     orders: VecDeque<Order>,
     prepared: bool,
     last_used: Instant,
+    last_bound: Instant,
+    /// Blocks that were refused in a row, and until when no other is tried: the next would be refused as well, and burn a pad.
+    refused: u32,
+    not_before: Option<Instant>,
     filling: bool,
 }
 
@@ -70,7 +75,8 @@ impl Order {
 
 impl SupplyPool {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.orders.iter().map(|order| order.give_up).min()
+        let retry = self.not_before.filter(|_| !self.orders.is_empty());
+        self.orders.iter().map(|order| order.give_up).chain(retry).min()
     }
 
     /// How many keys of `size` are ready, counting no further than `enough`.
@@ -166,7 +172,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let order = Order { id, number, size, lease, give_up: now.instant + self.config.patience };
         let reason = if !self.are_known(&parties) {
             Some(Refusal::UnknownApplication)
-        } else if !size.bits().is_multiple_of(8) || size.octets() > MAX_KEY_OCTETS {
+        } else if !size.bits().is_multiple_of(8) || size.octets() > self.largest_key(&parties) {
             Some(Refusal::SizeNotSupported)
         } else if order.octets() > self.config.pool_limit || !self.has_room_for(&parties) {
             Some(Refusal::TooMuch)
@@ -307,23 +313,29 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.pools_wanting = false;
         let mut wanting = Vec::new();
         for (parties, pool) in &mut self.pools {
-            let active = pool.prepared || now.instant < pool.last_used + self.config.idle;
+            let active = pool.prepared || !pool.orders.is_empty() || now.instant < pool.last_used + self.config.idle;
+            let active = active && pool.not_before.is_none_or(|until| until <= now.instant);
             if !pool.wants_more(self.config.pool_high) {
                 pool.filling = false;
             } else if active && (pool.filling || pool.wants_more(self.config.pool_low)) {
                 pool.filling = true;
-                wanting.push((pool.octets_coming(), Arc::clone(parties)));
+                wanting.push((pool.octets_coming(), pool.last_bound, Arc::clone(parties)));
             }
         }
-        let mut wanting: BTreeMap<(usize, usize), Arc<Parties>> =
-            wanting.into_iter().enumerate().map(|(index, (coming, parties))| ((coming, index), parties)).collect();
-        while let Some(((coming, index), parties)) = wanting.pop_first() {
+        // Among those that are as empty, whoever has waited longest: or those behind would never get any.
+        let mut wanting: BTreeSet<_> = wanting.into_iter().collect();
+        while let Some((coming, _, parties)) = wanting.pop_first() {
             if !self.pools.get(&parties).is_some_and(|pool| pool.wants_more(self.config.pool_high)) {
                 continue;
             }
             match self.bind(now, &parties)? {
-                Ok(octets) => drop(wanting.insert((coming + octets, index), parties)),
-                Err(CannotBind::NoLinkKey | CannotBind::NoNumber) => {}
+                Ok(octets) => {
+                    if let Some(pool) = self.pools.get_mut(&parties) {
+                        pool.last_bound = now.instant;
+                    }
+                    wanting.insert((coming + octets, now.instant, parties));
+                }
+                Err(CannotBind::LinkKey | CannotBind::Numbers | CannotBind::Room) => {}
             }
         }
         Ok(())
@@ -339,12 +351,59 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             orders: VecDeque::new(),
             prepared: false,
             last_used: now.instant,
+            last_bound: now.instant,
+            refused: 0,
+            not_before: None,
             filling: true,
         })
     }
 
     fn has_room_for(&self, parties: &Arc<Parties>) -> bool {
-        self.pools.len() < self.config.max_pools || self.pools.contains_key(parties)
+        let of_master = || self.pools.keys().filter(|pool| pool.master() == parties.master()).count();
+        self.pools.contains_key(parties)
+            || self.pools.len() < self.config.max_pools && of_master() < self.config.max_pools_per_master
+    }
+
+    /// Forgets parties that hold nothing and ask for nothing.
+    pub(super) fn drop_idle_pools(&mut self, now: Now) {
+        let idle = self.config.idle;
+        self.pools.retain(|_, pool| {
+            let empty = pool.octets_coming() == 0 && pool.orders.is_empty() && pool.written_back.is_empty();
+            pool.prepared || !empty || now.instant < pool.last_used + idle
+        });
+    }
+
+    /// Burns all that is ready for these parties, and what is out on lease.
+    pub(super) fn burn_supply(&mut self, parties: &Arc<Parties>) -> Result<(), S::Error> {
+        for block in self.drain_pool(parties) {
+            self.remove(Pool::Supply, block)?;
+        }
+        self.staged.push_back(Output::Revoked { parties: Arc::clone(parties) });
+        self.pools_wanting = true;
+        Ok(())
+    }
+
+    pub(super) fn bound_at_last(&mut self, parties: &Parties, now: Now) {
+        if let Some(pool) = self.pools.get_mut(parties) {
+            (pool.refused, pool.not_before, pool.last_bound) = (0, None, now.instant);
+        }
+    }
+
+    /// After a block was refused: the next one in a while, later each time.
+    pub(super) fn back_off(&mut self, parties: &Parties, now: Now) {
+        if let Some(pool) = self.pools.get_mut(parties) {
+            let pause = self.config.draw_pause.saturating_mul(1 << pool.refused.min(8));
+            pool.refused += 1;
+            pool.not_before = Some(now.instant + pause);
+        }
+    }
+
+    /// The largest key that a block for these parties can hold, in octets.
+    fn largest_key(&self, parties: &Parties) -> usize {
+        let link_key = self.config.qkd_keys_per_link_key as usize * self.config.qkd_key_size.octets();
+        let remote = parties.slaves().iter().any(|slave| self.home(slave) != Some(&self.config.id));
+        let block = if remote { link_key.saturating_sub(TAG_KEY_OCTETS) } else { self.config.local_block_octets };
+        block.min(MAX_KEY_OCTETS)
     }
 
     /// Whether the master is of this node, and its slaves are of this node or a neighbour.

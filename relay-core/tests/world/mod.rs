@@ -103,6 +103,7 @@ struct Node {
 
 /// A key that a master was given.
 struct Given {
+    at: u64,
     octets: Vec<u8>,
     parties: Parties,
     waiting: BTreeSet<ApplicationId>,
@@ -138,6 +139,8 @@ pub(crate) struct World {
     pads: HashMap<KeyId, Vec<u8>>,
     link_keys: HashMap<(usize, Pool, KeyId), KeyState>,
     disks_lost: [bool; 2],
+    /// Until when keys were given whose other copy was lost with the store of this node.
+    lost_until: [u64; 2],
     report: Report,
 }
 
@@ -177,6 +180,7 @@ impl World {
             pads: HashMap::new(),
             link_keys: HashMap::new(),
             disks_lost: [false; 2],
+            lost_until: [0; 2],
             report: Report::default(),
         };
         for node in 0..2 {
@@ -395,6 +399,8 @@ impl World {
             self.tell(|| format!("{} loses its disk", NODES[node]));
             self.nodes[node].disk = Disk::default();
             self.disks_lost[node] = true;
+            // Until the other end has learnt of it.
+            self.lost_until[node] = u64::MAX;
             self.link_keys.retain(|(at, ..), _| *at != node);
         }
         let down = 10 + self.random.below(1_500);
@@ -480,6 +486,9 @@ impl World {
                     self.report.refused += 1;
                 }
                 Some(Pending::Collect { node, keys, slave }) if self.disks_lost[node] => {
+                    // Lost are keys that were given before the other node knew; then it gives no more from lost blocks.
+                    let lost = keys.iter().any(|key| self.given[key].at <= self.lost_until[node]);
+                    assert!(lost, "{slave} was refused {keys:?}, given after the loss was known");
                     self.report.lost_with_disk += keys.len() as u64;
                     self.cut_off.extend(keys.into_iter().map(|key| (key, slave.clone())));
                 }
@@ -488,6 +497,7 @@ impl World {
                 None => panic!("an order was answered twice"),
             },
             Output::Revoked { parties } => drop(self.nodes[node].leases.remove(&*parties)),
+            Output::Event(Event::Misbehaviour { what, .. }) if !self.faults.modules => panic!("without faults: {what}"),
             Output::Event(event) => self.event(node, event),
             _ => {}
         }
@@ -504,7 +514,7 @@ impl World {
             self.open.extend(parties.slaves().iter().map(|slave| (key.id, slave.clone())));
             let octets = key.material.expose_secret().to_vec();
             self.all_given.push(key.id);
-            let given = Given { octets, parties: parties.clone(), waiting };
+            let given = Given { at: self.now, octets, parties: parties.clone(), waiting };
             assert!(self.given.insert(key.id, given).is_none(), "{} given twice", key.id);
             self.report.supplied += 1;
         }
@@ -574,8 +584,11 @@ impl World {
         if self.faults.modules && !self.settling() && self.random.one_in(20) {
             return Vec::new();
         }
-        let mut keys: Vec<_> =
-            wanted.into_iter().filter_map(|id| Some(qkd_key(id, self.modules[1 - node].remove(&id)?))).collect();
+        // There are modules that give out a key again and again, although they must not (014-5.4-05).
+        let forgetful = self.faults.modules && self.seed.is_multiple_of(2);
+        let module = &mut self.modules[1 - node];
+        let mut give = |id| if forgetful { module.get(&id).cloned() } else { module.remove(&id) };
+        let mut keys: Vec<_> = wanted.into_iter().filter_map(|id| Some(qkd_key(id, give(id)?))).collect();
         // Modules that disagree: the two ends must notice.
         if self.faults.modules && !self.settling() && self.random.one_in(20) && !keys.is_empty() {
             let at = self.random.below(keys.len() as u64) as usize;
@@ -588,6 +601,9 @@ impl World {
 
     fn event(&mut self, node: usize, event: Event) {
         self.tell(|| format!("{}: {event:?}", NODES[node]));
+        if let Event::PeerRenewed { .. } = event {
+            self.lost_until[1 - node] = self.now;
+        }
         if let Event::LinkKey { pool, id, event } = event {
             // Of a key that is not known, a crash has swallowed the beginning.
             let unknown = if event == KeyEvent::Reserve { KeyState::Available } else { KeyState::Received };

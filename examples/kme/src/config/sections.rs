@@ -85,7 +85,8 @@ fn read_northbound<'a>(document: &mut Document<'a>, mut section: Section<'a>, fo
 }
 
 fn read_connections<'a>(document: &mut Document<'a>, section: &mut Section<'a>) -> ConnectionLimits {
-    let mut limits = ConnectionLimits::default();
+    // A hundred key IDs have 8 KiB; JSON in memory takes many times the room it has on the wire.
+    let mut limits = ConnectionLimits { body_octets: 64 * 1024, ..ConnectionLimits::default() };
     for (key, limit) in
         [("max_connections", &mut limits.connections), ("max_connections_per_address", &mut limits.connections_per_address)]
     {

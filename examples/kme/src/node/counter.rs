@@ -61,6 +61,20 @@ impl Counter {
         }
     }
 
+    /// Burns what is too old to be supplied, so that it does not stay in memory.
+    pub(super) fn sweep(&self) {
+        let now = wall_now();
+        self.lock().retain(|_, slot| {
+            slot.lease.drop_stale(now);
+            slot.refilling || slot.lease.octets_left() > 0
+        });
+    }
+
+    /// Burns everything, at the end.
+    pub(super) fn close(&self) {
+        self.lock().clear();
+    }
+
     /// Burns what these parties have.
     pub(super) fn revoke(&self, parties: &Parties) {
         self.lock().remove(parties);

@@ -67,6 +67,13 @@ impl<E: Effects> Engine<E> {
     }
 
     pub(super) fn run(mut self) -> Result<(), EngineFailed> {
+        let ended = self.run_to_end();
+        // After a failure of the store nothing more is promised, also not from leases.
+        self.counter.close();
+        ended
+    }
+
+    fn run_to_end(&mut self) -> Result<(), EngineFailed> {
         loop {
             let due = self.manager.poll_timeout().unwrap_or(self.last_timeout + IDLE).min(self.last_timeout + IDLE);
             let first = match self.queue.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -89,6 +96,7 @@ impl<E: Effects> Engine<E> {
         if due <= now.instant {
             self.last_timeout = now.instant;
             self.manager.handle_input(now, Input::Timeout)?;
+            self.counter.sweep();
         }
         let mut next = first;
         while let Some(command) = next {
@@ -119,9 +127,9 @@ impl<E: Effects> Engine<E> {
             }
             Command::Lease { parties, number, size, answer } => {
                 // While this waited in the queue, a lease for others of the same parties may have come.
-                if let (Some(keys), _) = self.counter.supply(&parties, number, size) {
+                if let (Some(keys), low) = self.counter.supply(&parties, number, size) {
                     let _ = answer.send(Ok(keys));
-                    return Ok(true);
+                    return if low { self.command(now, Command::Refill { parties }) } else { Ok(true) };
                 }
                 let order = self.order(Waiting::FromLease { parties: parties.clone(), number, size, answer });
                 Input::Lease { order, parties, number, size }

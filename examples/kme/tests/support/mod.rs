@@ -1,14 +1,18 @@
 //! Two KMEs with a QKD link between them, and SAEs: real processes, real TLS, any free ports, a temporary folder.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
 mod process;
 mod random;
 mod sae;
+#[cfg(unix)]
+mod search;
 mod site;
 
 pub(crate) use random::Seeded;
-pub(crate) use sae::{Answer, Sae, key_ids};
+pub(crate) use sae::{Answer, Sae, key_ids, read_to_end};
+#[cfg(unix)]
+pub(crate) use search::{Found, Needles};
 pub(crate) use site::{Kme, Settings, Site};
 
 use std::time::{Duration, Instant};

@@ -3,18 +3,19 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use rustls::ClientConfig;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use transport::client::{ClientError, ClientOptions, HttpsClient};
 use transport::tls::{self, Credentials, Pem, Trust};
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 /// A client with a certificate, or without.
 #[derive(Clone, Debug)]
@@ -97,12 +98,17 @@ impl Sae {
         self.status(slave).await["stored_key_count"].as_u64().expect("a number")
     }
 
-    /// How much is stored, once it does not change any more.
+    /// How much is stored, once there is something and it does not change any more.
     pub(crate) async fn stored_when_steady(&self, slave: &str) -> u64 {
+        eventually("keys", async || Some(self.stored(slave).await).filter(|stored| *stored > 0)).await;
+        self.stored_when_steady_or_none(slave).await
+    }
+
+    pub(crate) async fn stored_when_steady_or_none(&self, slave: &str) -> u64 {
         let (mut last, mut times) = (0, 0);
         eventually("as much stored as before", async || {
             let stored = self.stored(slave).await;
-            times = if stored == last && stored > 0 { times + 1 } else { 0 };
+            times = if stored == last { times + 1 } else { 0 };
             last = stored;
             tokio::time::sleep(Duration::from_millis(100)).await;
             (times > 10).then_some(stored)
@@ -112,11 +118,14 @@ impl Sae {
 
     /// Get key with this Key request, until there are enough.
     pub(crate) async fn draw(&self, slave: &str, request: Value) -> Vec<(String, String)> {
-        let answer = eventually("keys to draw", async || {
+        let begun = Instant::now();
+        let answer = loop {
             let answer = self.post(&format!("{slave}/enc_keys"), request.to_string()).await;
-            (answer.status != 503).then_some(answer)
-        })
-        .await;
+            if answer.status != 503 || begun.elapsed() > PATIENCE {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         assert_eq!(answer.status, 200, "{} {request}: {answer:?}", self.id);
         answer.keys()
     }
@@ -132,6 +141,23 @@ impl Sae {
         let host = "127.0.0.1".try_into().expect("a name");
         TlsConnector::from(Arc::clone(&self.tls)).connect(host, stream).await.expect("a handshake")
     }
+
+    /// Sends these octets on a connection of its own, and reads what comes until the KME closes it.
+    pub(crate) async fn exchange(&self, octets: impl AsRef<[u8]>) -> String {
+        let mut stream = self.connect().await;
+        // The KME may have enough of it before it has all.
+        let _ = stream.write_all(octets.as_ref()).await;
+        let _ = stream.flush().await;
+        read_to_end(&mut stream).await
+    }
+}
+
+/// What comes until the KME closes the connection, in whatever way.
+pub(crate) async fn read_to_end(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut read = Vec::new();
+    let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut read)).await;
+    assert!(closed.is_ok(), "not closed in time, after {:?}", String::from_utf8_lossy(&read));
+    String::from_utf8_lossy(&read).into_owned()
 }
 
 /// A body for Get key with key IDs.

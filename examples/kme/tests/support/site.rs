@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tempfile::TempDir;
 use transport::pki::{Leaf, Profile, write_pki};
@@ -103,9 +103,20 @@ impl Site {
         let link = Process::spawn(&arguments, &path.join("link.toml"), &log("link"), settings.rust_log);
         assert!(link.is_ready(), "the link: {}", link.log_tail());
         let site = Self { kmes: [Mutex::default(), Mutex::default()], link, ports, settings, folder };
-        Kme::BOTH.map(|kme| site.spawn_kme(kme));
-        Kme::BOTH.map(|kme| site.await_kme(kme));
+        Kme::BOTH.iter().for_each(|&kme| site.spawn_kme(kme));
+        Kme::BOTH.iter().for_each(|&kme| site.await_kme(kme));
         site
+    }
+
+    /// One with the usual settings, for all tests of the file that run at the same time.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Site>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let site = Arc::new(Self::start(Settings::default()));
+            *shared = Arc::downgrade(&site);
+            site
+        })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -160,6 +171,17 @@ impl Site {
         format!("127.0.0.1:{}", self.ports.of(kme).admin)
     }
 
+    /// What the port for operators answers: status and body.
+    pub(crate) fn ask_admin(&self, kme: Kme, method: &str, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.admin(kme)).expect("the port for operators");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, answer.split_once("\r\n\r\n").expect("a body").1.to_owned())
+    }
+
     pub(crate) fn data(&self, kme: Kme) -> PathBuf {
         self.folder().join("data").join(kme.id())
     }
@@ -190,7 +212,7 @@ impl Site {
 
     fn slot(&self, kme: Kme) -> MutexGuard<'_, Option<Process>> {
         // A panic of another test while it waited for the process changes nothing.
-        self.kmes[kme as usize].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.kmes[kme as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

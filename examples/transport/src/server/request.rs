@@ -61,7 +61,8 @@ pub(super) fn respond<H: Handler>(
 impl<H: Handler> Session<H> {
     /// The whole body, or the response that says why not.
     async fn collect(&self, parts: &Parts, body: Incoming) -> Result<Bytes, Response<Bytes>> {
-        let discard = if parts.headers.contains_key(EXPECT) { 0 } else { DISCARD_OCTETS };
+        let most = self.limits.body_octets.saturating_add(DISCARD_OCTETS);
+        let discard = if parts.headers.contains_key(EXPECT) { 0 } else { most };
         let collected = tokio::time::timeout(self.limits.body, collect(body, self.limits.body_octets, discard)).await;
         let (mut response, reusable) = match collected {
             Ok(Ok(body)) => return Ok(body),
@@ -88,7 +89,7 @@ pub(super) fn status_only(status: StatusCode) -> Response<Bytes> {
     response
 }
 
-/// How much of a body that is too large is still read, so that its sender gets to see the response: closing a connection
+/// How much more than is allowed of a body that is too large is still read, so that its sender gets to see the response: closing a connection
 /// with unread octets resets it, and the response may be lost.
 const DISCARD_OCTETS: usize = 1024 * 1024;
 

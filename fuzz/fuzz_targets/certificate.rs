@@ -1,0 +1,3 @@
+//! Identities in certificates.
+#![cfg_attr(fuzzing, no_main)]
+fuzz::target!(certificate);

@@ -1,0 +1,3 @@
+//! Decoding of Error bodies.
+#![cfg_attr(fuzzing, no_main)]
+fuzz::target!(error_body);

@@ -1,0 +1,3 @@
+//! Decoding of Status bodies.
+#![cfg_attr(fuzzing, no_main)]
+fuzz::target!(status);

@@ -1,0 +1,3 @@
+//! Parsing of traces of the secret key rate.
+#![cfg_attr(fuzzing, no_main)]
+fuzz::target!(trace);
