@@ -117,15 +117,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
         None => Audit::none(),
     };
 
-    let northbound_tls = tls::northbound_server(
-        &config.northbound.tls.credentials(),
-        &config.northbound.tls.trust(),
-        &tls::Northbound {
-            key_exchange: config.northbound.key_exchange,
-            http2: config.northbound.http2,
-            ..tls::Northbound::default()
-        },
-    )?;
+    let northbound_tls = ServerTls::new(northbound_config(&config)?);
     let northbound = listen(config.northbound.listen, "SAEs").await?;
     let admin = match &config.admin {
         Some(admin) => Some(listen(admin.listen, "operators").await?),
@@ -162,8 +154,11 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
         admin: admin.as_ref().map(local).transpose()?,
     };
 
+    let mut reloadable = Reloadable { northbound: northbound_tls.clone(), kx: None };
     let kx = match (&config.kx, kx_listener) {
         (Some(settings), Some(listener)) => {
+            let kx_tls = ServerTls::new(kx_config(settings)?);
+            reloadable.kx = Some(kx_tls.clone());
             let events = {
                 let (node, metrics) = (node.clone(), metrics.clone());
                 move |event| tell_node(&node, &metrics, event)
@@ -171,7 +166,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
             let settings = KxConfig {
                 id: config.kme.km.clone(),
                 listen: listener,
-                server_tls: ServerTls::new(tls::inter_kme_server(&settings.tls.credentials(), &settings.tls.trust())?),
+                server_tls: kx_tls.clone(),
                 client_tls: tls::inter_kme_client(&settings.tls.credentials(), &settings.tls.trust())?,
                 identity: settings.kme_id.clone(),
                 peers: config
@@ -196,7 +191,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     let northbound_server = Server::new(service)
         .limits(config.northbound.connections.clone())
         .observer(Arc::new(move |event: &server::Event<'_>| observe(&observer, event)))
-        .serve_tls(northbound, ServerTls::new(northbound_tls), config.northbound.sae_id.clone(), until_stopped());
+        .serve_tls(northbound, northbound_tls, config.northbound.sae_id.clone(), until_stopped());
     let admin_server = async {
         let Some(listener) = admin else { return };
         let links = config.links.iter().map(|link| link.id.clone()).collect();
@@ -218,7 +213,10 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
         }
         stop_sender.send_replace(true);
     };
-    let ((), cut_off, ()) = tokio::join!(until_end, northbound_server, admin_server);
+    let ((), cut_off, ()) = tokio::select! {
+        ended = async { tokio::join!(until_end, northbound_server, admin_server) } => ended,
+        never = reloadable.on_hangup(&config) => match never {},
+    };
     if cut_off > 0 {
         tracing::warn!(cut_off, "connections did not finish in time");
     }
@@ -229,6 +227,49 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
         return Err(ServeError::Audit { path: audit.file.clone(), source });
     }
     ended.unwrap_or(Ok(())).map_err(ServeError::from)
+}
+
+/// What is read again when the process gets SIGHUP: certificates, authorities and revocation lists of both ports. Connections that
+/// are open are closed after their current request, so that a revocation holds for them, too.
+struct Reloadable {
+    northbound: ServerTls,
+    kx: Option<ServerTls>,
+}
+
+impl Reloadable {
+    async fn on_hangup(&self, config: &Config) -> std::convert::Infallible {
+        #[cfg(unix)]
+        if let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+            while hangups.recv().await.is_some() {
+                match self.reload(config) {
+                    Ok(()) => tracing::info!("certificates and revocation lists are read again"),
+                    Err(error) => tracing::error!(%error, "nothing is changed: certificates or revocation lists cannot be used"),
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn reload(&self, config: &Config) -> Result<(), TlsError> {
+        let northbound = northbound_config(config)?;
+        let kx = config.kx.as_ref().map(kx_config).transpose()?;
+        self.northbound.replace(northbound);
+        if let (Some(tls), Some(config)) = (&self.kx, kx) {
+            tls.replace(config);
+        }
+        Ok(())
+    }
+}
+
+fn northbound_config(config: &Config) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let northbound = &config.northbound;
+    let options =
+        tls::Northbound { key_exchange: northbound.key_exchange, http2: northbound.http2, ..tls::Northbound::default() };
+    tls::northbound_server(&northbound.tls.credentials(), &northbound.tls.trust(), &options)
+}
+
+fn kx_config(kx: &crate::config::Kx) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    tls::inter_kme_server(&kx.tls.credentials(), &kx.tls.trust())
 }
 
 /// What the engine's thread does to the world.

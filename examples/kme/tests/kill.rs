@@ -17,7 +17,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding};
@@ -52,6 +52,17 @@ give_up = \"2s\"
 patience = \"500ms\"
 draw_pause = \"20ms\"";
 
+/// Nothing ahead: each request below takes a whole block, bound for it a moment ago.
+const BARE_POOL: &str = "\
+link_low = 8
+link_high = 16
+pool_low = 1
+pool_high = 1
+lease_octets = 1
+repeat = \"100ms\"
+give_up = \"2s\"
+draw_pause = \"20ms\"";
+
 #[test]
 fn nothing_that_was_told_is_lost_or_told_twice_by_crashes_with_leases() {
     survive("lease");
@@ -60,6 +71,38 @@ fn nothing_that_was_told_is_lost_or_told_twice_by_crashes_with_leases() {
 #[test]
 fn nothing_that_was_told_is_lost_or_told_twice_by_crashes_with_strict_durability() {
     survive("strict");
+}
+
+/// The moments that random kills seldom meet: right after an answer, while nothing else happens that would make it durable.
+#[tokio::test]
+async fn an_answer_holds_when_a_kme_is_killed_at_that_very_moment() {
+    for durability in ["lease", "strict"] {
+        let site = Site::start(Settings { durability, pool: BARE_POOL, ..Settings::default() });
+        let (red, blue) = (site.sae("red"), site.sae("blue"));
+        let restart = |victims: &[Kme]| {
+            victims.iter().for_each(|&kme| site.kill_kme(kme));
+            victims.iter().for_each(|&kme| site.spawn_kme(kme));
+            victims.iter().for_each(|&kme| site.await_kme(kme));
+        };
+        let mut given = HashSet::new();
+        let rounds = number("KILLS").unwrap_or(USUAL_KILLS).div_ceil(3);
+        for round in 0..rounds {
+            let victims: &[Kme] = match round % 3 {
+                0 => &[Kme::South],
+                1 => &Kme::BOTH,
+                _ => &[Kme::North],
+            };
+            let (now_red, now_blue) = (red.reconnected(), blue.reconnected());
+            let drawn = now_red.draw("blue", json!({ "number": 2, "size": 4096 })).await;
+            restart(victims);
+            assert!(drawn.iter().all(|(id, key)| given.insert(id.clone()) && given.insert(key.clone())), "{durability} {round}");
+            let ids: Vec<&str> = drawn.iter().map(|(id, _)| id.as_str()).collect();
+            let collected = now_blue.reconnected().collect("red", &ids).await;
+            restart(victims);
+            assert!(collected.keys() == drawn, "{durability} {round}");
+            refused_for_all(&now_blue.reconnected().collect("red", &ids).await, &ids);
+        }
+    }
 }
 
 fn survive(durability: &'static str) {
@@ -160,7 +203,8 @@ enum Met {
 
 impl Run {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("no panic while it was held")
+        // After a failed check its reason is to be seen, not that of others.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Never held across an await.
