@@ -15,7 +15,8 @@ fn the_example_parses_to_the_usual_settings() {
     assert_eq!(config.kme.data_dir, Path::new("/etc/kme/data"));
     assert_eq!(config.northbound.tls.key, Path::new("/etc/kme/pki/north.key"));
     assert_eq!(config.northbound.keys, etsi014::Limits::default());
-    assert_eq!(config.northbound.connections, transport::server::Limits::default());
+    let connections = transport::server::Limits { body_octets: 64 * 1024, ..transport::server::Limits::default() };
+    assert_eq!(config.northbound.connections, connections);
     assert_eq!(config.northbound.sae_id, IdentitySource::sae_uri());
     assert_eq!(config.store.kind, StoreKind::Redb { path: "/etc/kme/data/store".into() });
     assert_eq!(config.links[0].peer_as_sae.as_str(), "south");

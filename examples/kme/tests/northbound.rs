@@ -337,11 +337,14 @@ async fn every_delivery_and_refusal_is_audited() {
     let not_entitled = "the SAE is not entitled to every key specified";
     let given = |sae: &str, other: &str, operation: &str| json!({ "sae": sae, "other_sae": other, "operation": operation, "status": 200, "key_ids": key_ids, "bits": 512 });
     let refusal = |sae: Value, other: Value, operation: &str, status: u16, refusal: &str| json!({ "sae": sae, "other_sae": other, "operation": operation, "status": status, "refusal": refusal });
-    let at_south = [
-        refusal(json!("green"), json!("red"), "dec_keys", 401, not_entitled),
-        given("blue", "red", "dec_keys"),
-        refusal(json!("blue"), json!("red"), "dec_keys", 400, NOT_FOUND),
-    ];
+    // Which keys somebody asked for in vain is told as well.
+    let refused_keys = |sae: &str, status: u16, message: &str| {
+        let mut record = refusal(json!(sae), json!("red"), "dec_keys", status, message);
+        record["key_ids"] = key_ids.clone();
+        record
+    };
+    let at_south =
+        [refused_keys("green", 401, not_entitled), given("blue", "red", "dec_keys"), refused_keys("blue", 400, NOT_FOUND)];
     let at_north = [
         given("red", "blue", "enc_keys"),
         refusal(json!("red"), Value::Null, "enc_keys", 400, "unknown SAE ID"),
