@@ -36,7 +36,7 @@ pub struct Record {
     pub refusal: Option<String>,
     /// The size of each key in bits.
     pub bits: u32,
-    /// The keys delivered.
+    /// The keys delivered, or asked for in vain.
     pub keys: Vec<KeyId>,
 }
 
