@@ -30,6 +30,7 @@ pub(super) fn section(site: &Site, load: &Load, report: &mut Report) -> Result<(
     }
     let before = lease.meters()?;
     let rounds = load.rounds(&variants, || Ok(()))?;
+    wait_for_keys(site, &lease.north, FULL)?;
     let after = lease.meters()?;
 
     let ratios = rounds.ratios(&named(ONE, 16), &named("hello", 16), Measured::rate);
@@ -123,7 +124,7 @@ impl Two {
         };
         let north = start("north", folders[0], north_kx, south_kx, a, "south")?;
         let south = start("south", folders[1], south_kx, north_kx, b, "north")?;
-        wait_for_keys(site, &north, 10_000)?;
+        wait_for_keys(site, &north, FULL)?;
         Ok(Self { north, south, _link: link })
     }
 
@@ -132,6 +133,9 @@ impl Two {
     }
 }
 
-/// Enough ready to bridge what a module takes to answer: link keys of 1 KiB, half a MiB on either side of the binding.
-const LINKED: &str = "draw_limit = 990\nlink_low = 256\nlink_high = 512\nmax_incoming = 1024\npool_low = 524288\npool_high = 1048576\n\
-     pool_limit = 4194304\nlease_octets = 65536\ncollect_time = \"5s\"\nblock_life = \"60s\"\n";
+/// Enough ready to bridge what a module takes to answer: link keys of 1 KiB, a MiB for the pair. What is used is made up for at
+/// once, so that the pools are as full after the rounds as before.
+const LINKED: &str = "draw_limit = 990\nlink_low = 500\nlink_high = 512\nmax_incoming = 1024\npool_low = 1040000\n\
+     pool_high = 1048576\npool_limit = 4194304\nlease_octets = 65536\ncollect_time = \"5s\"\nblock_life = \"60s\"\n";
+/// Nearly `pool_high`, in keys of 32 octets.
+const FULL: u64 = 32_000;
