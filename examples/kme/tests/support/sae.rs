@@ -139,7 +139,8 @@ impl Sae {
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
         let host = "127.0.0.1".try_into().expect("a name");
-        TlsConnector::from(Arc::clone(&self.tls)).connect(host, stream).await.expect("a handshake")
+        let shaken = TlsConnector::from(Arc::clone(&self.tls)).connect(host, stream);
+        tokio::time::timeout(PATIENCE, shaken).await.expect("in time").expect("a handshake")
     }
 
     /// Sends these octets on a connection of its own, and reads what comes until the KME closes it.
