@@ -109,9 +109,13 @@ impl KeyId {
     /// [`InvalidKeyId`] for any other text.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyId> {
         let ascii: [u8; 36] = text.as_bytes().try_into().map_err(|_| InvalidKeyId)?;
-        let in_form = ascii.iter().enumerate().all(|(at, character)| match at {
-            8 | 13 | 18 | 23 => *character == b'-',
-            _ => character.is_ascii_hexdigit(),
+        // To the end in any case, which is faster than to stop early.
+        let in_form = ascii.iter().enumerate().fold(true, |in_form, (at, character)| {
+            in_form
+                & match at {
+                    8 | 13 | 18 | 23 => *character == b'-',
+                    _ => character.is_ascii_hexdigit(),
+                }
         });
         if in_form { Ok(Self(ascii)) } else { Err(InvalidKeyId) }
     }

@@ -17,6 +17,8 @@ use crate::key_id::IdCipher;
 #[derive(Debug)]
 pub struct Lease {
     blocks: VecDeque<SupplyBlock>,
+    /// What the blocks have left.
+    octets: usize,
     ids: Arc<IdCipher>,
     /// A key is supplied only when its slaves have at least this long to collect it.
     collect_time: Duration,
@@ -24,10 +26,11 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(ids: Arc<IdCipher>, collect_time: Duration) -> Self {
-        Self { blocks: VecDeque::new(), ids, collect_time }
+        Self { blocks: VecDeque::new(), octets: 0, ids, collect_time }
     }
 
     pub(crate) fn push(&mut self, block: SupplyBlock) {
+        self.octets += block.octets_left();
         self.blocks.push_back(block);
     }
 
@@ -48,12 +51,15 @@ impl Lease {
         let mut keys = Vec::with_capacity(number);
         while keys.len() < number {
             match self.blocks.front_mut()?.supply(size, &self.ids) {
-                Some(key) => keys.push(key),
-                None => drop(self.blocks.pop_front()),
+                Some(key) => {
+                    self.octets -= size.octets();
+                    keys.push(key);
+                }
+                None => self.drop_first(),
             }
         }
         if self.blocks.front().is_some_and(|block| block.octets_left() == 0) {
-            self.blocks.pop_front();
+            self.drop_first();
         }
         Some(keys)
     }
@@ -74,16 +80,24 @@ impl Lease {
     /// Octets that have not been supplied.
     #[must_use]
     pub fn octets_left(&self) -> usize {
-        self.blocks.iter().map(SupplyBlock::octets_left).sum()
+        self.octets
     }
 
     /// Adds what another lease of the same parties holds.
     pub fn extend(&mut self, other: Self) {
+        self.octets += other.octets;
         self.blocks.extend(other.blocks);
     }
 
     pub(crate) fn forget(&mut self, id: KeyId) {
         self.blocks.retain(|block| block.info.id != id);
+        self.octets = self.blocks.iter().map(SupplyBlock::octets_left).sum();
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(block) = self.blocks.pop_front() {
+            self.octets -= block.octets_left();
+        }
     }
 
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &SupplyBlock> {
@@ -97,7 +111,7 @@ impl Lease {
     /// Drops blocks whose slaves would not have the time to collect.
     pub fn drop_stale(&mut self, now: WallTime) {
         while self.blocks.front().is_some_and(|block| now.after(self.collect_time) >= block.info().expires) {
-            self.blocks.pop_front();
+            self.drop_first();
         }
     }
 }

@@ -53,7 +53,7 @@ impl KeyContainer {
     /// # Errors
     /// [`DecodeError`] when the body has another format.
     pub fn decode(body: &[u8], decoding: Decoding) -> Result<Self, DecodeError> {
-        decode::parse(body, ContainerShape { decoding, size: None })
+        decode::parse(body, ContainerShape::new(body, decoding, None))
     }
 
     /// Reads a Key container body whose keys were asked to have `size`.
@@ -62,7 +62,7 @@ impl KeyContainer {
     /// [`DecodeError`] when the body has another format; the problem is [`Problem::WrongKeySize`] when a key has other than the octets
     /// of `size`, or padding bits that are set (014-A-40).
     pub fn decode_sized(body: &[u8], decoding: Decoding, size: KeySize) -> Result<Self, DecodeError> {
-        decode::parse(body, ContainerShape { decoding, size: Some(size) })
+        decode::parse(body, ContainerShape::new(body, decoding, Some(size)))
     }
 
     /// The body as JSON, written into one buffer of the exact size.
@@ -94,6 +94,8 @@ impl fmt::Debug for Key {
 struct ContainerShape {
     decoding: Decoding,
     size: Option<KeySize>,
+    /// Somewhere in the body a character is escaped.
+    escapes: bool,
 }
 
 impl<'de> Shape<'de> for ContainerShape {
@@ -132,10 +134,14 @@ impl<'de> Shape<'de> for KeyShape {
                 "key_ID" => id.read(at, &mut map, Text(key_id))?,
                 "key_ID_extension" => id_extension.read(at, &mut map, AnyObject)?,
                 "key_extension" => key_extension.read(at, &mut map, AnyObject)?,
-                _ => {
+                _ if self.0.escapes => {
                     material.mark(at)?;
-                    material.set(self.0.material(at, map.next_value()?)?);
+                    let raw: &RawValue = map.next_value()?;
+                    if raw.get() != "null" {
+                        material.set(self.0.escaped(at, raw)?);
+                    }
                 }
+                _ => material.read(at, &mut map, Text(|text: &str| self.0.material(text.as_bytes())))?,
             }
         }
         Ok(Key {
@@ -148,21 +154,25 @@ impl<'de> Shape<'de> for KeyShape {
 }
 
 impl ContainerShape {
-    /// The key in a JSON string. It comes raw because the JSON parser would unescape into a buffer that nobody wipes.
-    fn material<E: Error>(self, at: At<'_>, raw: &RawValue) -> Result<KeyMaterial, E> {
+    fn new(body: &[u8], decoding: Decoding, size: Option<KeySize>) -> Self {
+        Self { decoding, size, escapes: body.contains(&b'\\') }
+    }
+
+    /// The key in a JSON string that may have escapes. It comes raw because the JSON parser would unescape into a buffer that
+    /// nobody wipes.
+    fn escaped<E: Error>(self, at: At<'_>, raw: &RawValue) -> Result<KeyMaterial, E> {
         let text = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         let text = text.ok_or_else(|| at.fail(Problem::WrongType))?;
-        let octets = if text.contains('\\') {
-            let text = unescape(text).ok_or_else(|| at.fail(Problem::InvalidKey))?;
-            self.octets(&text)
-        } else {
-            self.octets(text.as_bytes())
-        };
-        let mut octets = octets.ok_or_else(|| at.fail(Problem::InvalidKey))?;
+        let text = unescape(text).ok_or_else(|| at.fail(Problem::InvalidKey))?;
+        self.material(&text).map_err(|problem| at.fail(problem))
+    }
+
+    fn material(self, text: &[u8]) -> Result<KeyMaterial, Problem> {
+        let mut octets = self.octets(text).ok_or(Problem::InvalidKey)?;
         let octets = std::mem::take(&mut *octets);
         match self.size {
-            Some(size) => KeyMaterial::new(octets, size).map_err(|_| at.fail(Problem::WrongKeySize)),
-            None => KeyMaterial::from_octets(octets).map_err(|_| at.fail(Problem::InvalidKey)),
+            Some(size) => KeyMaterial::new(octets, size).map_err(|_| Problem::WrongKeySize),
+            None => KeyMaterial::from_octets(octets).map_err(|_| Problem::InvalidKey),
         }
     }
 

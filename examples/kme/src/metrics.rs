@@ -56,10 +56,10 @@ pub struct Metrics(Arc<Meters>);
 struct Meters {
     registry: Registry,
     requests: Family<Request, Counter>,
-    /// The requests that succeed, looked up once; in the order of [`Operation::ALL`].
+    /// What every request counts in is looked up once; in the order of [`Operation::ALL`].
     successes: [Counter; 4],
-    keys: Family<Method, Counter>,
-    bits: Family<Method, Counter>,
+    keys: [Counter; 4],
+    bits: [Counter; 4],
     seconds: [Histogram; 4],
     engine: Family<What, Counter>,
     misbehaviour: Family<Peer, Counter>,
@@ -144,12 +144,16 @@ impl Metrics {
         }
         let successes = Operation::ALL
             .map(|operation| requests.get_or_create(&Request { operation: operation.as_str(), status: 200 }).clone());
+        let (keys, bits) = (Family::<Method, Counter>::default(), Family::<Method, Counter>::default());
+        let each = |family: &Family<Method, Counter>| {
+            Operation::ALL.map(|operation| family.get_or_create(&Method { operation: operation.as_str() }).clone())
+        };
         let meters = Meters {
             requests,
             successes,
             seconds,
-            keys: Family::default(),
-            bits: Family::default(),
+            keys: each(&keys),
+            bits: each(&bits),
             engine: Family::default(),
             misbehaviour: Family::default(),
             connections: Family::default(),
@@ -165,8 +169,8 @@ impl Metrics {
             registry: Registry::default(),
         };
         registry.register("requests", "Requests answered", meters.requests.clone());
-        registry.register("keys_delivered", "Keys delivered to SAEs", meters.keys.clone());
-        registry.register("key_bits_delivered", "Bits of key delivered to SAEs", meters.bits.clone());
+        registry.register("keys_delivered", "Keys delivered to SAEs", keys);
+        registry.register("key_bits_delivered", "Bits of key delivered to SAEs", bits);
         registry.register("engine_events", "Steps in the life of link keys and blocks", meters.engine.clone());
         registry.register("misbehaviour", "What a neighbour did that no conforming one does", meters.misbehaviour.clone());
         registry.register("connections", "What happened to connections of SAEs", meters.connections.clone());
@@ -192,9 +196,8 @@ impl Metrics {
         }
         self.0.seconds[index].observe(time.as_secs_f64());
         if keys > 0 {
-            let method = Method { operation: operation.as_str() };
-            self.0.keys.get_or_create(&method).inc_by(keys as u64);
-            self.0.bits.get_or_create(&method).inc_by(keys as u64 * u64::from(bits));
+            self.0.keys[index].inc_by(keys as u64);
+            self.0.bits[index].inc_by(keys as u64 * u64::from(bits));
         }
     }
 

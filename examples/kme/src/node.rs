@@ -1,16 +1,16 @@
-//! The node: one thread that owns the engine, and the counter in front of it.
+//! The node: one thread that owns the engine, and the leases in front of it.
 //!
-//! Requests for keys are served from leases at the counter, without waiting for the engine's thread, as long as a lease
+//! Requests for keys are served from leases, without waiting for the engine's thread, as long as a lease
 //! lasts; everything else is a command to that thread. It takes all commands that are waiting, feeds them to the engine, has
 //! it commit once, and only then hands out the answers.
 
-mod counter;
 mod engine;
+mod leases;
+mod queue;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::thread;
 
 use itu_y3803::{ApplicationId, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties};
@@ -21,8 +21,10 @@ use crate::config::Durability;
 use crate::random::Random;
 use crate::store::AnyStore;
 
-use counter::Counter;
+pub use leases::Shelf;
+
 use engine::{Command, Engine};
+use leases::Leases;
 
 /// The most messages of neighbours that wait for the engine.
 const MAX_MESSAGES: usize = 16 * 1024;
@@ -44,8 +46,8 @@ pub trait Effects: Send + 'static {
 /// Access to the node, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Node {
-    commands: mpsc::Sender<Command>,
-    counter: Arc<Counter>,
+    commands: queue::Sender<Command>,
+    leases: Arc<Leases>,
     /// How many messages of neighbours wait.
     messages: Arc<AtomicUsize>,
     durability: Durability,
@@ -90,12 +92,12 @@ impl Node {
         durability: Durability,
         effects: impl FnOnce(Self) -> E,
     ) -> std::io::Result<(Self, NodeThread)> {
-        let (commands, queue) = mpsc::channel();
-        let counter = Arc::new(Counter::new(manager.config().lease_octets));
+        let (commands, queue) = queue::queue();
+        let leases = Arc::new(Leases::new(manager.config().lease_octets));
         let messages = Arc::new(AtomicUsize::new(0));
-        let node = Self { commands, counter: Arc::clone(&counter), messages: Arc::clone(&messages), durability };
+        let node = Self { commands, leases: Arc::clone(&leases), messages: Arc::clone(&messages), durability };
         let effects = effects(node.clone());
-        let engine = Engine::new(manager, queue, counter, messages, effects);
+        let engine = Engine::new(manager, queue, leases, messages, effects);
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run())?;
         Ok((node, NodeThread(thread)))
     }
@@ -117,24 +119,30 @@ impl Node {
         let _ = self.commands.send(Command::Input(input));
     }
 
+    /// Where the keys of these parties come from; cheaper to keep than to ask for each time.
+    #[must_use]
+    pub fn shelf(&self, parties: Parties) -> Arc<Shelf> {
+        self.leases.shelf(parties)
+    }
+
     /// Keys for a master.
     ///
     /// # Errors
     /// [`NoKeys`]; none were spent.
-    pub async fn supply(&self, parties: Parties, number: NonZeroU32, size: KeySize) -> Result<Vec<KsaKey>, NoKeys> {
+    pub async fn supply(&self, shelf: &Arc<Shelf>, number: NonZeroU32, size: KeySize) -> Result<Vec<KsaKey>, NoKeys> {
+        if self.durability == Durability::Lease {
+            let (keys, low) = shelf.supply(number, size);
+            if let Some(keys) = keys {
+                if low {
+                    let _ = self.commands.send(Command::Refill { shelf: Arc::clone(shelf) });
+                }
+                return Ok(keys);
+            }
+        }
         let (answer, answered) = oneshot::channel();
         let command = match self.durability {
-            Durability::Strict => Command::Supply { parties, number, size, answer },
-            Durability::Lease => {
-                let (keys, low) = self.counter.supply(&parties, number, size);
-                if let Some(keys) = keys {
-                    if low {
-                        let _ = self.commands.send(Command::Refill { parties });
-                    }
-                    return Ok(keys);
-                }
-                Command::Lease { parties, number, size, answer }
-            }
+            Durability::Strict => Command::Supply { parties: shelf.parties().clone(), number, size, answer },
+            Durability::Lease => Command::Lease { shelf: Arc::clone(shelf), number, size, answer },
         };
         self.ask(command, answered).await?
     }
@@ -148,14 +156,14 @@ impl Node {
         self.ask(Command::Collect { slave, master, keys, answer }, answered).await?
     }
 
-    /// How many keys of `size` could be supplied to these parties at once.
+    /// How many keys of `size` could be supplied at once.
     ///
     /// # Errors
     /// [`NoKeys::Stopped`].
-    pub async fn keys_ready(&self, parties: Parties, size: KeySize) -> Result<usize, NoKeys> {
-        let leased = self.counter.keys_left(&parties, size);
+    pub async fn keys_ready(&self, shelf: &Shelf, size: KeySize) -> Result<usize, NoKeys> {
+        let leased = shelf.keys_left(size);
         let (answer, answered) = oneshot::channel();
-        Ok(leased + self.ask(Command::KeysReady { parties, size, answer }, answered).await?)
+        Ok(leased + self.ask(Command::KeysReady { parties: shelf.parties().clone(), size, answer }, answered).await?)
     }
 
     /// What is held for each of these links, in their order.

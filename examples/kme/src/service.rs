@@ -6,7 +6,7 @@
 //! clients that fail without one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use transport::server::{Handler, Peer};
 use crate::audit::{Audit, Record};
 use crate::config::Config;
 use crate::metrics::{Metrics, Operation};
-use crate::node::{NoKeys, Node};
+use crate::node::{NoKeys, Node, Shelf};
 use crate::quota::Account;
 use crate::wall_now;
 
@@ -56,6 +56,28 @@ struct Sae {
     account: Option<Account>,
 }
 
+/// The SAE at the other end of a connection.
+#[derive(Debug)]
+struct Caller {
+    sae: Arc<Sae>,
+    /// The slave it last had a key for, and whence: mostly the next request is for the same.
+    recent: Mutex<Option<(Arc<Sae>, Arc<Shelf>)>>,
+}
+
+impl Caller {
+    fn recent(&self, slave: &SaeId) -> Option<(Arc<Sae>, Arc<Shelf>)> {
+        self.lock().as_ref().filter(|(sae, _)| sae.id == *slave).cloned()
+    }
+
+    fn remember(&self, slave: &Arc<Sae>, shelf: &Arc<Shelf>) {
+        *self.lock() = Some((Arc::clone(slave), Arc::clone(shelf)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Arc<Sae>, Arc<Shelf>)>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Service {
     /// The service of the KME with these settings.
     #[must_use]
@@ -81,25 +103,26 @@ impl Service {
     }
 
     /// The SAE at the other end of a connection, if it is one of this KME's.
-    fn caller<'a>(&self, peer: &'a Peer) -> Option<&'a Sae> {
+    fn caller<'a>(&self, peer: &'a Peer) -> Option<&'a Caller> {
         let known = peer.cached(|peer| {
             let id = peer.identity.as_ref().ok()?;
-            self.directory.get(id).filter(|sae| sae.account.is_some()).cloned()
+            let sae = self.directory.get(id).filter(|sae| sae.account.is_some())?;
+            Some(Caller { sae: Arc::clone(sae), recent: Mutex::default() })
         })?;
-        known.as_deref()
+        known.as_ref()
     }
 
     async fn answer(&self, peer: &Peer, request: &Request<Bytes>, seen: &mut Seen) -> Result<Reply, Rejection> {
         let caller = self.caller(peer).ok_or(Rejection::Unauthenticated)?;
-        seen.sae = Some(caller.application.clone());
-        let account = caller.account.as_ref().ok_or(Rejection::Unauthenticated)?;
+        seen.sae = Some(caller.sae.application.clone());
+        let account = caller.sae.account.as_ref().ok_or(Rejection::Unauthenticated)?;
         if !account.request(seen.started) {
             return Err(Rejection::QuotaExceeded);
         }
         match Call::decode(request, self.decoding)? {
-            Call::GetStatus(call) => self.status(caller, call, seen).await,
+            Call::GetStatus(call) => self.status(&caller.sae, call, seen).await,
             Call::GetKey(call) => self.get_key(caller, account, call, seen).await,
-            Call::GetKeyWithKeyIds(call) => self.get_key_with_key_ids(caller, call, seen).await,
+            Call::GetKeyWithKeyIds(call) => self.get_key_with_key_ids(&caller.sae, call, seen).await,
         }
     }
 
@@ -108,7 +131,7 @@ impl Service {
         seen.other = Some(slave.application.clone());
         let parties = parties(caller, [slave])?;
         let size = self.limits.default_size();
-        let stored = self.node.keys_ready(parties, size).await.map_err(rejection)?;
+        let stored = self.node.keys_ready(&self.node.shelf(parties), size).await.map_err(rejection)?;
         let most = self.max_stored_octets / size.octets();
         let about = limits::Parties {
             source_kme: self.kme.clone(),
@@ -119,12 +142,15 @@ impl Service {
         Ok(Reply::Status(self.limits.status(about, stored.min(most) as u64, most as u64)))
     }
 
-    async fn get_key(&self, caller: &Sae, account: &Account, call: GetKey, seen: &mut Seen) -> Result<Reply, Rejection> {
-        seen.other = self.directory.get(call.slave.as_str()).map(|sae| sae.application.clone());
-        let order = self.limits.admit(&caller.id, call)?;
-        let slaves = order.slaves().iter().map(|id| self.directory.get(id.as_str()).ok_or(Rejection::UnknownSae));
-        let slaves = slaves.collect::<Result<Vec<_>, _>>()?;
-        let parties = parties(caller, slaves)?;
+    async fn get_key(&self, caller: &Caller, account: &Account, call: GetKey, seen: &mut Seen) -> Result<Reply, Rejection> {
+        let recent = caller.recent(&call.slave);
+        let slave = recent.as_ref().map(|(sae, _)| sae).or_else(|| self.directory.get(call.slave.as_str()));
+        seen.other = slave.map(|sae| sae.application.clone());
+        let order = self.limits.admit(&caller.sae.id, call)?;
+        let shelf = match recent {
+            Some((_, shelf)) if order.slaves().len() == 1 => shelf,
+            _ => self.shelf(caller, order.slaves())?,
+        };
         seen.bits = order.size().bits();
         if !account.keys(order.number().get(), seen.started) {
             return Err(Rejection::QuotaExceeded);
@@ -134,8 +160,18 @@ impl Service {
         // Extensions may be large, and a supply may have to wait.
         drop(order);
         self.ready_to_record()?;
-        let keys = self.node.supply(parties, number, size).await.map_err(rejection)?;
+        let keys = self.node.supply(&shelf, number, size).await.map_err(rejection)?;
         Ok(self.container(keys, labelled, seen))
+    }
+
+    fn shelf(&self, caller: &Caller, slaves: &[SaeId]) -> Result<Arc<Shelf>, Rejection> {
+        let found = slaves.iter().map(|id| self.directory.get(id.as_str()).ok_or(Rejection::UnknownSae));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        let shelf = self.node.shelf(parties(&caller.sae, found.iter().copied())?);
+        if let [slave] = found[..] {
+            caller.remember(slave, &shelf);
+        }
+        Ok(shelf)
     }
 
     async fn get_key_with_key_ids(&self, caller: &Sae, call: GetKeyWithKeyIds, seen: &mut Seen) -> Result<Reply, Rejection> {
@@ -222,12 +258,12 @@ impl Handler for Service {
     }
 
     fn too_large(&self, peer: &Peer) -> Response<Bytes> {
-        let sae = self.caller(peer).map(|sae| sae.application.clone());
+        let sae = self.caller(peer).map(|caller| caller.sae.application.clone());
         self.finish(Err(Rejection::PayloadTooLarge), Seen { sae, ..Seen::now() })
     }
 
     fn too_slow(&self, peer: &Peer) -> Response<Bytes> {
-        let sae = self.caller(peer).map(|sae| sae.application.clone());
+        let sae = self.caller(peer).map(|caller| caller.sae.application.clone());
         let message = "the request took too long to arrive";
         let status = StatusCode::REQUEST_TIMEOUT;
         self.metrics.answered(Operation::Unknown, status.as_u16(), 0, 0, std::time::Duration::ZERO);

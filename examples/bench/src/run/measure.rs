@@ -68,11 +68,11 @@ impl Load {
         Self { common, rounds }
     }
 
-    /// Every variant in turn, again and again; `between` is called after each round.
+    /// Every variant in turn, again and again; `after` is called with the name of each as soon as it is measured.
     pub(super) fn rounds(
         &self,
         variants: &[Variant],
-        mut between: impl FnMut() -> Result<(), Failure>,
+        mut after: impl FnMut(&str) -> Result<(), Failure>,
     ) -> Result<Rounds, Failure> {
         let mut rounds = Rounds::default();
         for round in 1..=self.rounds {
@@ -81,8 +81,8 @@ impl Load {
                 let (rate, refused) = (measured.rate(), measured.refused);
                 eprintln!("  {round}/{} {:<28} {rate:>9.0}/s  refused {refused}", self.rounds, variant.name);
                 rounds.0.entry(variant.name.clone()).or_default().push(measured);
+                after(&variant.name)?;
             }
-            between()?;
         }
         Ok(rounds)
     }

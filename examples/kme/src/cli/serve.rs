@@ -4,6 +4,7 @@ use std::future::pending;
 use std::io::{self, Read, Write};
 
 use serde_json::json;
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::{Done, ServeArguments};
@@ -13,7 +14,12 @@ use crate::serve::Ready;
 pub(super) fn serve(arguments: &ServeArguments) -> Done {
     let config = Config::load(&arguments.config)?;
     crate::logging::start(&config.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // On a single core, threads that steal work from each other only cost.
+    let mut runtime = match std::thread::available_parallelism() {
+        Ok(cores) if cores.get() == 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {
         // Before the ready line, so that a signal sent because of it is not lost.
         let stop = StopSignals::new(arguments.exit_with_parent)?;

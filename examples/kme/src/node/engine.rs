@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use itu_y3803::{ApplicationId, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties};
 use relay_core::{Input, KeyManager, Now, OrderId, Output, Refusal, Stopped};
 use tokio::sync::oneshot;
 
-use super::counter::Counter;
+use super::leases::{Leases, Shelf};
+use super::queue::Receiver;
 use super::{Effects, EngineFailed, LinkLevel, NoKeys};
 use crate::random::Random;
 use crate::store::{AnyStore, StoreError};
@@ -28,8 +28,8 @@ pub(super) enum Command {
     Input(Input),
     Message { from: KmId, message: KmMessage },
     Supply { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
-    Lease { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
-    Refill { parties: Parties },
+    Lease { shelf: Arc<Shelf>, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
+    Refill { shelf: Arc<Shelf> },
     Collect { slave: ApplicationId, master: ApplicationId, keys: Vec<KeyId>, answer: oneshot::Sender<Keys> },
     KeysReady { parties: Parties, size: KeySize, answer: oneshot::Sender<usize> },
     LinkLevels { links: Vec<LinkId>, answer: oneshot::Sender<Vec<LinkLevel>> },
@@ -39,14 +39,14 @@ pub(super) enum Command {
 /// Who waits for the outcome of an order.
 enum Waiting {
     Keys(oneshot::Sender<Keys>),
-    FromLease { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
-    Refill { parties: Parties },
+    FromLease { shelf: Arc<Shelf>, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
+    Refill(Arc<Shelf>),
 }
 
 pub(super) struct Engine<E> {
     manager: KeyManager<AnyStore, Random>,
-    queue: mpsc::Receiver<Command>,
-    counter: Arc<Counter>,
+    queue: Receiver<Command>,
+    leases: Arc<Leases>,
     messages: Arc<AtomicUsize>,
     effects: E,
     waiting: HashMap<OrderId, Waiting>,
@@ -57,55 +57,57 @@ pub(super) struct Engine<E> {
 impl<E: Effects> Engine<E> {
     pub(super) fn new(
         manager: KeyManager<AnyStore, Random>,
-        queue: mpsc::Receiver<Command>,
-        counter: Arc<Counter>,
+        queue: Receiver<Command>,
+        leases: Arc<Leases>,
         messages: Arc<AtomicUsize>,
         effects: E,
     ) -> Self {
         let last_timeout = Instant::now();
-        Self { manager, queue, counter, messages, effects, waiting: HashMap::new(), next_order: 0, last_timeout }
+        Self { manager, queue, leases, messages, effects, waiting: HashMap::new(), next_order: 0, last_timeout }
     }
 
     pub(super) fn run(mut self) -> Result<(), EngineFailed> {
         let ended = self.run_to_end();
         // After a failure of the store nothing more is promised, also not from leases.
-        self.counter.close();
+        self.leases.close();
         ended
     }
 
     fn run_to_end(&mut self) -> Result<(), EngineFailed> {
+        let mut commands = Vec::new();
         loop {
             let due = self.manager.poll_timeout().unwrap_or(self.last_timeout + IDLE).min(self.last_timeout + IDLE);
-            let first = match self.queue.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(command) => Some(command),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            let goes_on = self.batch(first, due).map_err(|stopped| EngineFailed(stopped.to_string()))?;
-            if !goes_on {
-                return Ok(());
+            self.queue.take(due, &mut commands);
+            let mut rest = commands.drain(..).peekable();
+            // At least once, for what time alone makes due.
+            loop {
+                let goes_on = self.batch(&mut rest, due).map_err(|stopped| EngineFailed(stopped.to_string()))?;
+                if !goes_on {
+                    return Ok(());
+                }
+                if rest.peek().is_none() {
+                    break;
+                }
             }
         }
     }
 
     /// Handles what is waiting, commits once, and lets the outputs out.
-    fn batch(&mut self, first: Option<Command>, due: Instant) -> Result<bool, Stopped<StoreError>> {
+    fn batch(&mut self, commands: &mut impl Iterator<Item = Command>, due: Instant) -> Result<bool, Stopped<StoreError>> {
         let now = Now { instant: Instant::now(), wall: wall_now() };
         let mut inputs = 0;
         let mut goes_on = true;
         if due <= now.instant {
             self.last_timeout = now.instant;
             self.manager.handle_input(now, Input::Timeout)?;
-            self.counter.sweep();
+            self.leases.sweep();
         }
-        let mut next = first;
-        while let Some(command) = next {
+        for command in commands.take(MAX_BATCH) {
             goes_on = self.command(now, command)?;
             inputs += 1;
-            if !goes_on || inputs == MAX_BATCH {
+            if !goes_on {
                 break;
             }
-            next = self.queue.try_recv().ok();
         }
         while let Some(output) = self.manager.poll_output()? {
             self.output(output);
@@ -125,17 +127,19 @@ impl<E: Effects> Engine<E> {
                 let order = self.order(Waiting::Keys(answer));
                 Input::Supply { order, parties, number, size }
             }
-            Command::Lease { parties, number, size, answer } => {
+            Command::Lease { shelf, number, size, answer } => {
                 // While this waited in the queue, a lease for others of the same parties may have come.
-                if let (Some(keys), low) = self.counter.supply(&parties, number, size) {
+                if let (Some(keys), low) = shelf.supply(number, size) {
                     let _ = answer.send(Ok(keys));
-                    return if low { self.command(now, Command::Refill { parties }) } else { Ok(true) };
+                    return if low { self.command(now, Command::Refill { shelf }) } else { Ok(true) };
                 }
-                let order = self.order(Waiting::FromLease { parties: parties.clone(), number, size, answer });
+                let parties = shelf.parties().clone();
+                let order = self.order(Waiting::FromLease { shelf, number, size, answer });
                 Input::Lease { order, parties, number, size }
             }
-            Command::Refill { parties } => {
-                let order = self.order(Waiting::Refill { parties: parties.clone() });
+            Command::Refill { shelf } => {
+                let parties = shelf.parties().clone();
+                let order = self.order(Waiting::Refill(shelf));
                 Input::Lease { order, parties, number: NonZeroU32::MIN, size: KeySize::BITS_256 }
             }
             Command::Collect { slave, master, keys, answer } => {
@@ -179,22 +183,22 @@ impl<E: Effects> Engine<E> {
                 }
             }
             Output::Leased { order, mut lease } => match self.waiting.remove(&order) {
-                Some(Waiting::FromLease { parties, number, size, answer }) => {
+                Some(Waiting::FromLease { shelf, number, size, answer }) => {
                     let keys = lease.supply(wall_now(), number, size).ok_or(NoKeys::Refused(Refusal::NotEnoughKeys));
-                    self.counter.add(parties, lease);
+                    shelf.add(lease);
                     let _ = answer.send(keys);
                 }
-                Some(Waiting::Refill { parties }) => self.counter.add(parties, lease),
+                Some(Waiting::Refill(shelf)) => shelf.add(lease),
                 Some(Waiting::Keys(_)) | None => {}
             },
             Output::Refused { order, reason } => match self.waiting.remove(&order) {
                 Some(Waiting::Keys(answer) | Waiting::FromLease { answer, .. }) => {
                     let _ = answer.send(Err(NoKeys::Refused(reason)));
                 }
-                Some(Waiting::Refill { parties }) => self.counter.not_refilled(&parties),
+                Some(Waiting::Refill(shelf)) => shelf.not_refilled(),
                 None => {}
             },
-            Output::Revoked { parties } => self.counter.revoke(&parties),
+            Output::Revoked { parties } => self.leases.revoke(&parties),
             Output::Event(event) => self.effects.event(&event),
             // A later release of the engine may want more; nothing is lost by not doing it.
             _ => {}

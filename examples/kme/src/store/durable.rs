@@ -369,8 +369,7 @@ fn open_if_there<K: redb::Key + 'static, V: redb::Value + 'static>(
 fn change(database: &Database, what: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), StoreError> {
     let mut transaction = database.begin_write().map_err(StoreError::database)?;
     transaction.set_durability(Durability::Immediate).map_err(StoreError::database)?;
-    // Costs a second sync for each commit, and saves a walk through the whole database after a crash.
-    transaction.set_quick_repair(true);
+    // No quick repair: it costs a second sync for each commit, and all it saves is a walk through the database after a crash.
     what(&transaction)?;
     transaction.commit().map_err(StoreError::database)
 }

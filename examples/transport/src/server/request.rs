@@ -1,7 +1,10 @@
 //! From a request head to a response: the path every request takes.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, EXPECT};
@@ -9,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
 
 use super::activity::Activity;
 use super::{Event, Handler, Limits, Observer, Peer, TimeLimit};
@@ -63,7 +67,12 @@ impl<H: Handler> Session<H> {
     async fn collect(&self, parts: &Parts, body: Incoming) -> Result<Bytes, Response<Bytes>> {
         let most = self.limits.body_octets.saturating_add(DISCARD_OCTETS);
         let discard = if parts.headers.contains_key(EXPECT) { 0 } else { most };
-        let collected = tokio::time::timeout(self.limits.body, collect(body, self.limits.body_octets, discard)).await;
+        let mut collecting = pin!(collect(body, self.limits.body_octets, discard));
+        // Mostly the body has come with the head, and a timer would cost more than reading it.
+        let collected = match poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
+            Poll::Ready(collected) => Ok(collected),
+            Poll::Pending => Box::pin(timeout(self.limits.body, collecting)).await,
+        };
         let (mut response, reusable) = match collected {
             Ok(Ok(body)) => return Ok(body),
             Ok(Err(Uncollected::TooLarge { discarded })) => {

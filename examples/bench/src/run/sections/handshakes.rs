@@ -18,7 +18,7 @@ pub(super) fn section(site: &Site, load: &Load, report: &mut Report) -> Result<(
             variants.push(if group == CLASSICAL { variant.flag("--classical") } else { variant });
         }
     }
-    let rounds = load.rounds(&variants, || Ok(()))?;
+    let rounds = load.rounds(&variants, |_| Ok(()))?;
     let mut rows = Vec::new();
     for connections in [1, 8] {
         let (classical, post_quantum) = (named(CLASSICAL, connections), named(POST_QUANTUM, connections));

@@ -23,7 +23,7 @@ pub(super) fn section(site: &Site, load: &Load, report: &mut Report) -> Result<(
             variants.push(variant.with("--work", "enc").with("--connections", 16).with("--number", number));
         }
     }
-    let rounds = load.rounds(&variants, || Ok(()))?;
+    let rounds = load.rounds(&variants, |_| Ok(()))?;
 
     let mut rows = Vec::new();
     for (name, _) in &servers {

@@ -29,7 +29,7 @@ pub(super) fn section(site: &Site, load: &Load, report: &mut Report) -> Result<(
         }
     }
     let before = lease.meters()?;
-    let rounds = load.rounds(&variants, || Ok(()))?;
+    let rounds = load.rounds(&variants, |_| Ok(()))?;
     wait_for_keys(site, &lease.north, FULL)?;
     let after = lease.meters()?;
 
@@ -87,6 +87,8 @@ fn cost(before: &[Meters; 2], after: &[Meters; 2], report: &mut Report) {
         ("octets of them", "kme_kx", "octets_out"),
         ("commits of the stores", "kme_store_commits", ""),
         ("calls to QKD modules", "kme_module_calls_total", ""),
+        ("blocks bound", "kme_engine_events_total", "block_bound"),
+        ("blocks or link keys expired", "kme_engine_events_total", "expired"),
         ("inputs to the engines", "kme_engine_inputs_total", ""),
     ] {
         rows.push(vec![what.to_owned(), format!("{:.4}", both(name, label) / keys)]);
@@ -136,6 +138,6 @@ impl Two {
 /// Enough ready to bridge what a module takes to answer: link keys of 1 KiB, a MiB for the pair. What is used is made up for at
 /// once, so that the pools are as full after the rounds as before.
 const LINKED: &str = "draw_limit = 990\nlink_low = 500\nlink_high = 512\nmax_incoming = 1024\npool_low = 1040000\n\
-     pool_high = 1048576\npool_limit = 4194304\nlease_octets = 65536\ncollect_time = \"5s\"\nblock_life = \"60s\"\n";
+     pool_high = 1048576\npool_limit = 4194304\nlease_octets = 65536\ncollect_time = \"5s\"\nblock_life = \"1h\"\n";
 /// Nearly `pool_high`, in keys of 32 octets.
 const FULL: u64 = 32_000;

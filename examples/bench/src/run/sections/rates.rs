@@ -30,8 +30,11 @@ pub(super) fn section(site: &Site, load: &Load, report: &mut Report) -> Result<(
         }
     }
     let mut syncs = Vec::new();
-    let rounds = load.rounds(&variants, || {
-        syncs.push(disk::sync_us(site.folder())?);
+    let rounds = load.rounds(&variants, |measured| {
+        // At once after what it is compared with: a disk that others use too changes from minute to minute.
+        if measured == named("strict", 1) {
+            syncs.push(disk::sync_us(site.folder())?);
+        }
         Ok(())
     })?;
 

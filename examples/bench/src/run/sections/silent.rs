@@ -16,7 +16,7 @@ pub(super) fn section(site: &Site, load: &Load, report: &mut Report) -> Result<(
         let variant = Variant::new(name, "load", &kme)?;
         Ok::<_, Failure>(variant.with("--work", "enc").with("--connections", 64))
     };
-    let rounds = load.rounds(&[variant("alone")?, variant("beside silent ones")?.with("--silent", SILENT)], || Ok(()))?;
+    let rounds = load.rounds(&[variant("alone")?, variant("beside silent ones")?.with("--silent", SILENT)], |_| Ok(()))?;
     let ratios = rounds.ratios("beside silent ones", "alone", Measured::rate);
     let goal = Goal::AtLeast { goal: 0.95, stretch: None };
     report.goal(&format!("Rate with {SILENT} silent connections open, 64 connections"), goal, &ratios);
