@@ -115,15 +115,12 @@ impl KeyId {
     #[must_use]
     pub fn to_ascii(self) -> [u8; 36] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // Where the digits of each octet stand.
+        const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
         let mut text = [b'-'; 36];
-        let mut at = 0;
-        for (index, octet) in self.0.into_iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                at += 1;
-            }
+        for (octet, at) in self.0.into_iter().zip(PLACES) {
             text[at] = DIGITS[usize::from(octet >> 4)];
             text[at + 1] = DIGITS[usize::from(octet & 0xf)];
-            at += 2;
         }
         text
     }

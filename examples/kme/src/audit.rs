@@ -174,13 +174,13 @@ fn write_line(out: &mut Vec<u8>, record: &Record) -> io::Result<()> {
         write_text(out, record.refusal.as_deref())?;
     }
     if !record.keys.is_empty() {
-        let mut before = b",\"key_ids\":[".as_slice();
+        let mut before = b",\"key_ids\":[\"".as_slice();
         for key in &record.keys {
             out.extend_from_slice(before);
-            write_text(out, Some(key.as_str()))?;
-            before = b",";
+            out.extend_from_slice(key.as_str().as_bytes());
+            before = b"\",\"";
         }
-        out.push(b']');
+        out.extend_from_slice(b"\"]");
     }
     if record.bits > 0 {
         write!(out, ",\"bits\":{}", record.bits)?;

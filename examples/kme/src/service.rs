@@ -209,12 +209,13 @@ impl Service {
     }
 
     fn container(&self, keys: Vec<KsaKey>, labelled: bool, seen: &mut Seen) -> Reply {
-        seen.keys = keys.iter().map(|key| key.id.into()).collect();
         let key = |key: KsaKey| {
             let label = labelled.then(|| Object::from_iter([(LABEL_EXTENSION.to_owned(), Value::from(key.label.as_str()))]));
             Key { key_extension: label, ..Key::new(key.id.into(), key.material) }
         };
-        Reply::Keys(keys.into_iter().map(key).collect::<KeyContainer>())
+        let container: KeyContainer = keys.into_iter().map(key).collect();
+        seen.keys = container.keys.iter().map(|key| key.id).collect();
+        Reply::Keys(container)
     }
 
     /// Records the outcome, then makes it an answer.
