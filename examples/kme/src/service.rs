@@ -255,7 +255,13 @@ impl Handler for Service {
         let mut open = Open { service: self, seen, answered: false };
         let outcome = self.answer(peer, &request, &mut open.seen).await;
         open.answered = true;
-        self.finish(outcome, std::mem::replace(&mut open.seen, Seen::now()))
+        let stranger = open.seen.sae.is_none();
+        let mut response = self.finish(outcome, std::mem::replace(&mut open.seen, Seen::now()));
+        if stranger {
+            // It will not be known later on this connection either, and another one may need the place.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
     fn too_large(&self, peer: &Peer) -> Response<Bytes> {
