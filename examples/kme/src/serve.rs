@@ -263,8 +263,7 @@ impl Reloadable {
 
 fn northbound_config(config: &Config) -> Result<Arc<rustls::ServerConfig>, TlsError> {
     let northbound = &config.northbound;
-    let options =
-        tls::Northbound { key_exchange: northbound.key_exchange, http2: northbound.http2, ..tls::Northbound::default() };
+    let options = tls::Northbound { key_exchange: northbound.key_exchange, http2: northbound.http2 };
     tls::northbound_server(&northbound.tls.credentials(), &northbound.tls.trust(), &options)
 }
 
@@ -354,6 +353,7 @@ fn observe(metrics: &Metrics, event: &server::Event<'_>) {
             metrics.connection("handshake failed");
             tracing::info!(%address, failure = failure.label(), "handshake failed");
         }
+        Event::TimedOut { limit: server::TimeLimit::Idle | server::TimeLimit::Age, .. } => metrics.connection("timed out"),
         Event::TimedOut { peer, limit } => {
             metrics.connection("timed out");
             tracing::info!(address = %peer.address, ?limit, "too slow");
@@ -377,12 +377,17 @@ fn path_of(file: &std::path::Path) -> Option<&std::path::Path> {
     file.parent().filter(|folder| !folder.as_os_str().is_empty())
 }
 
-/// Keys stay out of core dumps and, where the system allows it, out of swap.
+/// Keys stay out of core dumps and, where the system allows it, out of swap; and many may connect.
 fn harden() {
     #[cfg(target_os = "linux")]
     {
         use rustix::mm::{MlockAllFlags, mlockall};
-        use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
+        use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+        // The usual limit is less than all the connections that are allowed.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+            tracing::info!(%error, "the number of open files stays limited");
+        }
         if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
             tracing::warn!(%error, "core dumps stay possible");
         }

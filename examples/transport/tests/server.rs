@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Running, World, get, handshake, read_response, read_to_end, text, unhurried, write};
+use common::{Running, World, get, handshake, handshake_on, read_response, read_to_end, text, unhurried, write};
 use http::{Request, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -22,17 +22,25 @@ async fn start(world: &World, limits: Limits) -> Running {
     Running::start(world.server_config(&Northbound::default()), limits).await
 }
 
+/// More of them than there are places of either kind, and ever new ones.
 async fn silent_connections_block_nobody() {
     let world = World::new();
-    let server = start(&world, unhurried()).await;
+    let limits = Limits { handshakes: 50, connections: 20, connections_per_address: 10, ..unhurried() };
+    let server = start(&world, limits).await;
     let mut silent = Vec::new();
-    for _ in 0..200 {
-        silent.push(TcpStream::connect(server.address).await.expect("a connection"));
+    for served in 1..=4 {
+        for _ in 0..50 {
+            silent.push(TcpStream::connect(server.address).await.expect("a connection"));
+        }
+        assert_eq!(text(&world.red(), &server.url("/")).await, "0 octets");
+        server.seen("established", served).await;
     }
-    assert_eq!(text(&world.red(), &server.url("/")).await, "0 octets");
-    assert_eq!(server.count("handshake timeout"), 0, "they are all still there");
+    // One for each beyond 50, the four that were served among them.
+    server.seen("handshake too_many", 151).await;
+    assert!(read_to_end(&mut silent[0]).await.is_empty());
+    assert_eq!(server.count("refused Total") + server.count("refused PerAddress"), 0);
     drop(silent);
-    server.seen("handshake disconnected", 200).await;
+    server.seen("handshake disconnected", 49).await;
     assert_eq!(server.stop().await, 0);
 }
 
@@ -110,6 +118,64 @@ async fn an_idle_connection_is_kept_for_its_time_and_closed_then() {
     assert!(read_to_end(&mut idle).await.is_empty());
     server.seen("timeout Idle", 1).await;
     server.seen("closed", 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_age_after_the_request_under_way() {
+    let world = World::new();
+    for http2 in [false, true] {
+        let config = world.server_config(&Northbound { http2, ..Northbound::default() });
+        let server = Running::start(config, Limits { age: SHORT, ..unhurried() }).await;
+        let (client, url) = (both_protocols(&world), server.url("/wait"));
+        let (response, ()) = tokio::join!(text(&client, &url), async {
+            server.probe.arrived.notified().await;
+            server.seen("timeout Age", 1).await;
+            server.probe.release.notify_one();
+        });
+        assert_eq!(response, "released");
+        server.seen("closed", 1).await;
+        // One that asks for nothing, at whatever time it begins.
+        let mut idle = world.connect(server.address).await;
+        assert!(read_to_end(&mut idle).await.is_empty());
+        server.seen("timeout Age", 2).await;
+    }
+}
+
+/// 014-5.1-07: an SAE that keeps its connection alive does not stay in with it.
+#[tokio::test]
+async fn a_connection_ends_with_the_certificate() {
+    let world = World::new();
+    let server = start(&world, unhurried()).await;
+    let now = std::time::SystemTime::now();
+    let mut ended = false;
+    // Longer each time, should the machine be too busy for a handshake before the certificate expires.
+    for seconds in [2, 8, 32, 128] {
+        let end = std::time::SystemTime::now() + Duration::from_secs(seconds);
+        let red = world.issue(&Leaf::sae("red").valid(now - Duration::from_secs(3600), end));
+        let Ok(mut stream) = handshake(world.client_config(&red), server.address).await else { continue };
+        if stream.write_all(GET.as_bytes()).await.is_err() || !read_to_end(&mut stream).await.ends_with(b"0 octets") {
+            continue;
+        }
+        ended = true;
+        break;
+    }
+    assert!(ended, "no request came through");
+    server.seen("timeout Age", 1).await;
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_response_can_be_the_last_of_its_connection() {
+    let world = World::new();
+    for http2 in [false, true] {
+        let config = world.server_config(&Northbound { http2, ..Northbound::default() });
+        let server = Running::start(config, unhurried()).await;
+        let client = both_protocols(&world);
+        for times in 1..3 {
+            assert_eq!(text(&client, &server.url("/last")).await, "the last");
+            server.seen("closed", times).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -196,6 +262,15 @@ async fn too_large_bodies_of_other_kinds() {
         assert!(response.starts_with("HTTP/1.1 413 "), "{name}: {response}");
         assert!(response.ends_with("too large, true"), "{name}: {response}");
     }
+    // As large, and slow as well.
+    let slow = start(&world, Limits { body_octets: 10, body: SHORT, ..unhurried() }).await;
+    for rest in ["content-length: 11\r\n\r\n0", "transfer-encoding: chunked\r\n\r\nb\r\n01234567890\r\n"] {
+        let mut stream = world.connect(slow.address).await;
+        write(&mut stream, &format!("{head}{rest}")).await;
+        let response = read_response(&mut stream).await;
+        assert!(response.starts_with("HTTP/1.1 413 "), "{rest}: {response}");
+    }
+    assert_eq!(slow.count("too large"), 2);
     let mut stream = world.connect(server.address).await;
     write(&mut stream, &format!("{head}transfer-encoding: chunked\r\n\r\n5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n")).await;
     assert!(read_response(&mut stream).await.ends_with("10 octets"));
@@ -247,15 +322,21 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
         (Limits { connections_per_address: 2, ..unhurried() }, "refused PerAddress"),
     ] {
         let server = start(&world, limits).await;
-        let silent = TcpStream::connect(server.address).await.expect("a connection");
-        let mut good = world.connect(server.address).await;
+        let mut early = TcpStream::connect(server.address).await.expect("a connection");
+        let (other, mut good) = (world.connect(server.address).await, world.connect(server.address).await);
+        server.seen("established", 2).await;
         let mut refused = TcpStream::connect(server.address).await.expect("a connection");
         assert!(read_to_end(&mut refused).await.is_empty());
         server.seen(event, 1).await;
+        // Nor does it help to have begun before the others.
+        let shaking = handshake_on(world.client_config(&world.issue(&Leaf::sae("red"))), &mut early);
+        drop(shaking.await.map(|mut stream| async move { read_to_end(&mut stream).await }));
+        server.seen(event, 2).await;
         write(&mut good, GET).await;
         assert!(read_response(&mut good).await.ends_with("0 octets"));
-        drop(silent);
-        server.seen("handshake disconnected", 1).await;
+        assert_eq!(server.count("established"), 2);
+        drop(other);
+        server.seen("closed", 1).await;
         // The place is given back just after the event.
         let again = async {
             loop {
@@ -417,7 +498,8 @@ fn both_protocols(world: &World) -> HttpsClient {
     let red = common::credentials(&world.issue(&Leaf::sae("red")));
     let options = Northbound { http2: true, ..Northbound::default() };
     let config = transport::tls::northbound_client(Some(&red), &world.trust(), &options).expect("a configuration");
-    HttpsClient::new(config, ClientOptions::default())
+    // It is the server that ends connections here.
+    HttpsClient::new(config, ClientOptions { idle: Duration::from_secs(3600), ..ClientOptions::default() })
 }
 
 fn rustls_digest(der: &[u8]) -> String {

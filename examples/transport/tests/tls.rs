@@ -13,7 +13,7 @@ use rustls::{AlertDescription, HandshakeKind};
 use transport::client::{ClientError, ClientOptions, HttpsClient, ServerFacts};
 use transport::identity::IdentitySource;
 use transport::pki::{Authority, Leaf};
-use transport::tls::{self, ClientNames, Credentials, KeyExchange, Northbound, Pem, TlsError, Trust};
+use transport::tls::{self, Credentials, KeyExchange, Northbound, Pem, TlsError, Trust};
 
 fn client(config: Arc<rustls::ClientConfig>) -> HttpsClient {
     HttpsClient::new(config, ClientOptions::default())
@@ -153,31 +153,13 @@ async fn a_stale_revocation_list_is_refused_only_when_asked() {
     }
 }
 
-/// 014-5.1-09: the connection itself is refused where that is asked for; otherwise the handler is told.
+/// 014-5.1-09: the handler is told, and answers as the standard has it.
 #[tokio::test]
-async fn certificates_without_a_known_name() {
+async fn certificates_without_a_name() {
     let world = World::new();
     let unnamed = client(world.client_config(&world.issue(&Leaf::bare("red"))));
-    let green = client(world.client_config(&world.issue(&Leaf::sae("green"))));
-    let red = world.red();
-    let with_names = |client_names| world.server_config(&Northbound { client_names, ..Northbound::default() });
-
-    let server = Running::start(with_names(None), unhurried()).await;
+    let server = Running::start(world.server_config(&Northbound::default()), unhurried()).await;
     assert_eq!(text(&unnamed, &server.url("/who")).await, "Err(Missing)");
-
-    let server = Running::start(with_names(Some(ClientNames::any(IdentitySource::sae_uri()))), unhurried()).await;
-    assert!(matches!(get(&unnamed, &server.url("/who")).await, Err(ClientError::Tls(_))));
-    assert_eq!(text(&green, &server.url("/who")).await, "Ok(\"green\")");
-    server.seen("handshake certificate_identity", 1).await;
-
-    let known = ClientNames::known(IdentitySource::sae_uri(), |name| name == "red");
-    let server = Running::start(with_names(Some(known)), unhurried()).await;
-    for client in [&unnamed, &green] {
-        assert!(matches!(get(client, &server.url("/who")).await, Err(ClientError::Tls(_))));
-    }
-    assert_eq!(text(&red, &server.url("/who")).await, "Ok(\"red\")");
-    server.seen("handshake certificate_identity", 2).await;
-    assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]

@@ -87,12 +87,18 @@ fn read_northbound<'a>(document: &mut Document<'a>, mut section: Section<'a>, fo
 fn read_connections<'a>(document: &mut Document<'a>, section: &mut Section<'a>) -> ConnectionLimits {
     // A hundred key IDs have 8 KiB; JSON in memory takes many times the room it has on the wire.
     let mut limits = ConnectionLimits { body_octets: 64 * 1024, ..ConnectionLimits::default() };
-    for (key, limit) in
-        [("max_connections", &mut limits.connections), ("max_connections_per_address", &mut limits.connections_per_address)]
-    {
+    for (key, limit) in [
+        ("max_connections", &mut limits.connections),
+        ("max_connections_per_address", &mut limits.connections_per_address),
+        ("max_handshakes", &mut limits.handshakes),
+    ] {
         *limit = section.optional(document, key, value::usize_in(1, 1 << 20)).unwrap_or(*limit);
     }
-    for (key, limit) in [("handshake_timeout", &mut limits.handshake), ("idle_timeout", &mut limits.idle)] {
+    for (key, limit) in [
+        ("max_connection_age", &mut limits.age),
+        ("handshake_timeout", &mut limits.handshake),
+        ("idle_timeout", &mut limits.idle),
+    ] {
         *limit = section.optional(document, key, value::duration).unwrap_or(*limit);
     }
     if let Some(time) = section.optional(document, "request_timeout", value::duration) {

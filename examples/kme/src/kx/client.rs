@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tonic::transport::{Endpoint, Uri};
 
 use super::codec::Frame;
 use super::codec::generated::key_management_client::KeyManagementClient;
-use super::failure::check_handshake;
+use super::failure::{Shaken, check_handshake};
 use super::line::{LastWord, Line};
 use super::peer::{Peer, Queue};
 use super::{Failure, KxEvent, Shared, wire};
@@ -81,7 +82,7 @@ impl Dialler {
     }
 
     async fn open(&self) -> Result<Session, Failure> {
-        let (stream, group) = self.connect().await?;
+        let (stream, shaken) = self.connect().await?;
         let last_word = LastWord::default();
         let times = &self.shared.times;
         let channel = Endpoint::from(self.address.uri.clone())
@@ -98,27 +99,29 @@ impl Dialler {
             .await
             .map_err(|status| last_word.or(status.code()))?
             .into_inner();
-        Ok(Session { frames, responses, group })
+        Ok(Session { frames, responses, group: shaken.group, validity_left: shaken.validity_left })
     }
 
-    async fn connect(&self) -> Result<(TlsStream<TcpStream>, &'static str), Failure> {
+    async fn connect(&self) -> Result<(TlsStream<TcpStream>, Shaken), Failure> {
         let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await.map_err(Failure::Connection)?;
         stream.set_nodelay(true).map_err(Failure::Connection)?;
         let connector = TlsConnector::from(self.tls.clone());
         let stream = connector.connect(self.address.name.clone(), stream).await.map_err(Failure::handshake)?;
-        let (found, group) = check_handshake(self.tls.crypto_provider(), stream.get_ref().1, &self.shared.identity)?;
-        if found != self.peer.id.as_str() {
-            return Err(Failure::AnotherKme { dialled: self.peer.id.clone(), found });
+        let shaken = check_handshake(self.tls.crypto_provider(), stream.get_ref().1, &self.shared.identity)?;
+        if shaken.found != self.peer.id.as_str() {
+            return Err(Failure::AnotherKme { dialled: self.peer.id.clone(), found: shaken.found });
         }
-        Ok((stream, group))
+        Ok((stream, shaken))
     }
 
     /// Sends what is queued until the session ends.
     async fn speak(&self, mut session: Session, queue: &mut Queue) {
         let mut messages = Vec::new();
         let mut ready = VecDeque::new();
+        let mut expired = pin!(sleep(session.validity_left));
         loop {
             tokio::select! {
+                () = &mut expired => return,
                 // Nothing is awaited in the responses but their end.
                 response = session.responses.message() => match response {
                     Ok(Some(_)) => {}
@@ -169,6 +172,7 @@ struct Session {
     frames: mpsc::Sender<Frame>,
     responses: Streaming<Frame>,
     group: &'static str,
+    validity_left: Duration,
 }
 
 /// Gives tonic the connection that was made already, and no second one.

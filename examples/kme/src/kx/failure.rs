@@ -1,11 +1,12 @@
 //! What goes wrong between two KMEs.
 
 use std::io;
+use std::time::Duration;
 
 use itu_y3803::KmId;
 use rustls::CommonState;
 use transport::identity::{IdentityError, IdentitySource};
-use transport::tls::{TlsError, assert_post_quantum, negotiated_group};
+use transport::tls::{TlsError, assert_post_quantum, negotiated_group, validity_left};
 
 use super::wire::WireError;
 
@@ -83,12 +84,22 @@ impl Failure {
     }
 }
 
-/// The KME ID of the other end and the name of the key exchange group, after a handshake that is as it must be.
+/// The other end, after a handshake that is as it must be.
+pub(super) struct Shaken {
+    /// Its KME ID.
+    pub(super) found: String,
+    /// The name of the key exchange group.
+    pub(super) group: &'static str,
+    /// How long its certificate is still valid, and hence the connection good.
+    pub(super) validity_left: Duration,
+}
+
+/// Looks at a connection after its handshake.
 pub(super) fn check_handshake(
     provider: &rustls::crypto::CryptoProvider,
     connection: &CommonState,
     identity: &IdentitySource,
-) -> Result<(String, &'static str), Failure> {
+) -> Result<Shaken, Failure> {
     assert_post_quantum(provider, connection).map_err(Failure::KeyExchange)?;
     if connection.alpn_protocol() != Some(b"h2") {
         return Err(Failure::NotHttp2);
@@ -97,5 +108,5 @@ pub(super) fn check_handshake(
     let certificate = certificate.ok_or(Failure::Identity(IdentityError::NoCertificate))?;
     let found = identity.identify(certificate).map_err(Failure::Identity)?;
     let group = negotiated_group(connection).and_then(|group| group.as_str()).unwrap_or("unknown");
-    Ok((found, group))
+    Ok(Shaken { found, group, validity_left: validity_left(connection) })
 }

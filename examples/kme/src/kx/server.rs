@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Sleep, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,7 +26,7 @@ use transport::tls::ServerTls;
 
 use super::codec::Frame;
 use super::codec::generated::key_management_server::{KeyManagement, KeyManagementServer};
-use super::failure::check_handshake;
+use super::failure::{Shaken, check_handshake};
 use super::peer::Peer;
 use super::{Failure, KxEvent, Shared, wire};
 
@@ -97,10 +97,12 @@ impl Door {
             let task = tokio::spawn(async move {
                 let limit = shared.times.handshake;
                 match timeout(limit, shake_hands(&shared, stream, tls)).await.unwrap_or(Err(Failure::TimedOut)) {
-                    Ok((stream, peer)) => {
+                    Ok((stream, peer, validity_left)) => {
                         let closed = current.replace(&peer.id);
+                        let expired = Box::pin(sleep(validity_left));
+                        let caller = Caller { peer, address };
                         // It fails after the shutdown only.
-                        let _ = established.send(Ok(Neighbour { stream, closed, caller: Caller { peer, address } })).await;
+                        let _ = established.send(Ok(Neighbour { stream, closed, expired, caller })).await;
                     }
                     Err(reason) => shared.tell(KxEvent::Refused { peer: None, address, reason }),
                 }
@@ -114,13 +116,13 @@ async fn shake_hands(
     shared: &Shared,
     stream: TcpStream,
     tls: Arc<ServerConfig>,
-) -> Result<(TlsStream<TcpStream>, Arc<Peer>), Failure> {
+) -> Result<(TlsStream<TcpStream>, Arc<Peer>, Duration), Failure> {
     stream.set_nodelay(true).map_err(Failure::Connection)?;
     let stream = TlsAcceptor::from(tls.clone()).accept(stream).await.map_err(Failure::handshake)?;
-    let (found, _) = check_handshake(tls.crypto_provider(), stream.get_ref().1, &shared.identity)?;
+    let Shaken { found, validity_left, .. } = check_handshake(tls.crypto_provider(), stream.get_ref().1, &shared.identity)?;
     let peer = KmId::new(&found).ok().and_then(|id| shared.peers.get(&id).cloned());
     let peer = peer.ok_or(Failure::NotANeighbour { found })?;
-    Ok((stream, peer))
+    Ok((stream, peer, validity_left))
 }
 
 /// The handshakes under way, the oldest first.
@@ -175,6 +177,8 @@ impl Current {
 struct Neighbour {
     stream: TlsStream<TcpStream>,
     closed: oneshot::Receiver<Infallible>,
+    /// When the neighbour's certificate is valid no more.
+    expired: Pin<Box<Sleep>>,
     caller: Caller,
 }
 
@@ -195,7 +199,8 @@ impl Connected for Neighbour {
 
 impl AsyncRead for Neighbour {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.closed.is_terminated() && Pin::new(&mut self.closed).poll(cx).is_pending() {
+        let closed = self.closed.is_terminated() || Pin::new(&mut self.closed).poll(cx).is_ready();
+        if !closed && self.expired.as_mut().poll(cx).is_pending() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))

@@ -3,7 +3,9 @@
 mod raw;
 mod world;
 
-use kme::kx::{Failure, Kx, KxError, PeerConfig, Times};
+use std::time::Duration;
+
+use kme::kx::{Failure, Kx, KxError, KxEvent, PeerConfig, Times};
 use rustls::AlertDescription;
 use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::version::{TLS12, TLS13};
@@ -257,6 +259,40 @@ async fn new_tls_settings_close_old_sessions() {
     assert_eq!(north.refused().await, "tls");
     let (_, reason) = south.next_not_reached().await;
     assert!(matches!(reason, Failure::Tls(rustls::Error::AlertReceived(AlertDescription::CertificateRevoked))), "{reason}");
+}
+
+/// A certificate counts for as long as it is valid, and no session outlives it.
+#[tokio::test]
+async fn a_session_ends_with_the_certificate_of_either_end() {
+    let world = World::new();
+    'ends: for of_south in [true, false] {
+        // Longer each time, should the machine be too busy to connect before the certificate expires.
+        for seconds in [2, 8, 32] {
+            let now = std::time::SystemTime::now();
+            let expiring = |id: &str| Leaf::kme(id).valid(now - Duration::from_secs(60), now + Duration::from_secs(seconds));
+            let leaf = |id: &str, expires: bool| if expires { expiring(id) } else { Leaf::kme(id) };
+            let north_door = door().await;
+            let address = north_door.local_addr().expect("bound");
+            let server_tls = world.server(&leaf("north", !of_south));
+            let _north = start(world.config("north", server_tls, north_door, &[("south", nowhere().await)], times()));
+            let mut config =
+                world.config("south", world.server(&Leaf::kme("south")), door().await, &[("north", address)], times());
+            let own = credentials(&world.issue(&leaf("south", of_south)));
+            config.client_tls = inter_kme_client(&own, &world.trust()).expect("a configuration");
+            let mut south = start(config);
+            let reached = south.wait(|event| match event {
+                KxEvent::Up(_) => Some(true),
+                KxEvent::NotReached { reason: Failure::Tls(_), .. } => Some(false),
+                _ => None,
+            });
+            if reached.await {
+                south.down("north").await;
+                south.not_reached("tls").await;
+                continue 'ends;
+            }
+        }
+        panic!("no session came about");
+    }
 }
 
 #[tokio::test]

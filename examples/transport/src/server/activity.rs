@@ -16,6 +16,7 @@ pub(super) struct Activity {
     reading_head: AtomicBool,
     requests: AtomicUsize,
     turns: AtomicU32,
+    last: AtomicBool,
 }
 
 /// What is to be timed.
@@ -32,7 +33,12 @@ pub(super) enum Phase {
 impl Activity {
     /// A fresh connection; `expects_request` when a request head is due now.
     pub(super) fn new(expects_request: bool) -> Self {
-        Self { reading_head: AtomicBool::new(expects_request), requests: AtomicUsize::new(0), turns: AtomicU32::new(0) }
+        Self {
+            reading_head: AtomicBool::new(expects_request),
+            requests: AtomicUsize::new(0),
+            turns: AtomicU32::new(0),
+            last: AtomicBool::new(false),
+        }
     }
 
     /// The phase, and a number that changes whenever a request ends.
@@ -57,6 +63,16 @@ impl Activity {
     pub(super) fn end(&self) {
         self.turns.fetch_add(1, Relaxed);
         self.requests.fetch_sub(1, Relaxed);
+    }
+
+    /// The response that comes now is to be the last one.
+    pub(super) fn make_last(&self) {
+        self.last.store(true, Relaxed);
+    }
+
+    /// Whether no request is to be taken any more.
+    pub(super) fn is_last(&self) -> bool {
+        self.last.load(Relaxed)
     }
 
     /// Octets of a request head came, unless a request is under way.

@@ -15,15 +15,18 @@ pub(super) struct Clock<'a> {
     limits: &'a Limits,
     seen: (Phase, u32),
     since: Instant,
+    /// When the connection has been used long enough, until that is told.
+    end: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     sleeper: Option<Waker>,
 }
 
 impl<'a> Clock<'a> {
-    pub(super) fn new(activity: &'a Activity, limits: &'a Limits) -> Self {
+    pub(super) fn new(activity: &'a Activity, limits: &'a Limits, age: Duration) -> Self {
         let since = Instant::now();
+        let end = Some(since + age.min(FAR));
         let timer = Box::pin(sleep_until(since));
-        let mut clock = Self { activity, limits, seen: activity.phase(), since, timer, sleeper: None };
+        let mut clock = Self { activity, limits, seen: activity.phase(), since, end, timer, sleeper: None };
         let wake = clock.deadline().map_or(since + FAR, |(at, _)| at);
         clock.timer.as_mut().reset(wake);
         clock
@@ -54,7 +57,10 @@ impl<'a> Clock<'a> {
             }
             match deadline {
                 Some((at, limit)) if at <= Instant::now() => {
-                    self.since = Instant::now();
+                    match limit {
+                        TimeLimit::Age => self.end = None,
+                        _ => self.since = Instant::now(),
+                    }
                     let again = self.deadline().map_or(at + FAR, |(at, _)| at);
                     self.timer.as_mut().reset(again);
                     self.sleeper = None;
@@ -71,12 +77,14 @@ impl<'a> Clock<'a> {
     }
 
     fn deadline(&self) -> Option<(Instant, TimeLimit)> {
-        let (time, limit) = match self.seen.0 {
-            Phase::Idle => (self.limits.idle, TimeLimit::Idle),
-            Phase::Head => (self.limits.head, TimeLimit::Head),
-            Phase::Busy => return None,
+        let phase = match self.seen.0 {
+            Phase::Idle => Some((self.limits.idle, TimeLimit::Idle)),
+            Phase::Head => Some((self.limits.head, TimeLimit::Head)),
+            Phase::Busy => None,
         };
-        Some((self.since + time.min(FAR), limit))
+        let phase = phase.map(|(time, limit)| (self.since + time.min(FAR), limit));
+        let age = self.end.map(|at| (at, TimeLimit::Age));
+        phase.into_iter().chain(age).min_by_key(|(at, _)| *at)
     }
 }
 
@@ -98,6 +106,10 @@ mod tests {
         Limits { head: 10 * SECOND, idle: 60 * SECOND, ..Limits::default() }
     }
 
+    fn ageless<'a>(activity: &'a Activity, limits: &'a Limits) -> Clock<'a> {
+        Clock::new(activity, limits, Duration::MAX)
+    }
+
     /// Which limit passes within `time`, on a clock that stands still otherwise.
     async fn within(clock: &mut Pin<&mut Clock<'_>>, time: Duration) -> Option<TimeLimit> {
         timeout(time, poll_fn(|cx| clock.as_mut().poll_limit(cx))).await.ok()
@@ -106,7 +118,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_phase_has_its_own_time() {
         let (activity, limits) = (Activity::new(true), limits());
-        let mut clock = pin!(Clock::new(&activity, &limits));
+        let mut clock = pin!(ageless(&activity, &limits));
         assert_eq!(within(&mut clock, 9 * SECOND).await, None);
         assert_eq!(within(&mut clock, 2 * SECOND).await, Some(TimeLimit::Head));
         activity.begin();
@@ -121,9 +133,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn age_comes_once_whatever_happens_meanwhile() {
+        let (activity, limits) = (Activity::new(true), limits());
+        let mut clock = pin!(Clock::new(&activity, &limits, 100 * SECOND));
+        for _ in 0..9 {
+            activity.begin();
+            assert_eq!(within(&mut clock, 5 * SECOND).await, None);
+            activity.end();
+            assert_eq!(within(&mut clock, 5 * SECOND).await, None);
+        }
+        activity.begin();
+        assert_eq!(within(&mut clock, 9 * SECOND).await, None);
+        assert_eq!(within(&mut clock, 2 * SECOND).await, Some(TimeLimit::Age), "also while busy");
+        assert_eq!(within(&mut clock, 500 * SECOND).await, None, "busy still");
+        activity.end();
+        assert_eq!(within(&mut clock, 59 * SECOND).await, None, "idle since just now");
+        assert_eq!(within(&mut clock, 2 * SECOND).await, Some(TimeLimit::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn every_request_starts_the_idle_time_anew() {
         let (activity, limits) = (Activity::new(true), limits());
-        let mut clock = pin!(Clock::new(&activity, &limits));
+        let mut clock = pin!(ageless(&activity, &limits));
         for _ in 0..20 {
             activity.begin();
             activity.end();
@@ -135,7 +166,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn octets_shorten_the_time_once() {
         let (activity, limits) = (Activity::new(false), limits());
-        let mut clock = pin!(Clock::new(&activity, &limits));
+        let mut clock = pin!(ageless(&activity, &limits));
         assert_eq!(within(&mut clock, 30 * SECOND).await, None);
         for _ in 0..9 {
             activity.octets_came();
@@ -149,7 +180,7 @@ mod tests {
     async fn no_limit_is_no_overflow() {
         let limits = Limits { head: Duration::MAX, idle: Duration::MAX, ..Limits::default() };
         let activity = Activity::new(true);
-        let mut clock = pin!(Clock::new(&activity, &limits));
+        let mut clock = pin!(ageless(&activity, &limits));
         assert_eq!(within(&mut clock, SECOND).await, None);
         advance(SECOND).await;
         activity.begin();

@@ -20,8 +20,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Phase, Watched};
 use super::clock::Clock;
+use super::handshakes::Handshake;
 use super::limits::HYPER_HEADER_FIELDS;
 use super::request::{Session, Turn, respond};
+use super::slots::{Slot, Slots};
 use super::{Event, Handler, HandshakeFailure, Limits, Observer, Peer, Signal, TimeLimit};
 use crate::identity::{IdentityError, IdentitySource};
 use crate::tls::{ServerTls, assert_post_quantum};
@@ -34,10 +36,14 @@ pub(super) struct Arrival<H> {
     pub(super) limits: Arc<Limits>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) signal: watch::Receiver<Signal>,
+    pub(super) slots: Slots,
+    pub(super) handshake: Handshake,
 }
 
 impl<H: Handler> Arrival<H> {
     pub(super) async fn serve_plain(self) {
+        drop(self.handshake);
+        let Some(_slot) = slot(&self.slots, self.address, &self.limits, &*self.observer) else { return };
         let peer = Peer::new(self.address, Err(IdentityError::NoCertificate));
         let established = Established::new(peer, Duration::ZERO, self.handler, self.limits, self.observer, true);
         established.serve_http1(self.stream, self.signal).await;
@@ -48,25 +54,26 @@ impl<H: Handler> Arrival<H> {
         let shaken = {
             let stopping = self.signal.wait_for(|signal| *signal == Signal::Stop);
             tokio::select! {
-                shaken = timeout(self.limits.handshake, shake_hands(self.stream, tls)) => shaken,
+                shaken = timeout(self.limits.handshake, shake_hands(self.stream, tls)) => {
+                    shaken.unwrap_or(Err((HandshakeFailure::TimedOut, None)))
+                }
+                () = self.handshake.evicted() => Err((HandshakeFailure::TooMany, None)),
                 _ = stopping => return,
             }
         };
         let stream = match shaken {
-            Ok(Ok(stream)) => stream,
-            Ok(Err((failure, stream))) => {
+            Ok(stream) => stream,
+            Err((failure, stream)) => {
                 self.observer.observe(&Event::HandshakeFailed { address: self.address, failure: &failure });
                 if let Some(stream) = stream {
                     linger(stream).await;
                 }
                 return;
             }
-            Err(_) => {
-                let failure = HandshakeFailure::TimedOut;
-                self.observer.observe(&Event::HandshakeFailed { address: self.address, failure: &failure });
-                return;
-            }
         };
+        let slot = slot(&self.slots, self.address, &self.limits, &*self.observer);
+        drop(self.handshake);
+        let Some(_slot) = slot else { return };
         let peer = Peer::authenticated(self.address, stream.get_ref().1, identity);
         let http2 = peer.negotiated.is_some_and(|negotiated| negotiated.http2);
         let established = Established::new(peer, start.elapsed(), self.handler, self.limits, self.observer, !http2);
@@ -76,6 +83,11 @@ impl<H: Handler> Arrival<H> {
             established.serve_http1(stream, self.signal).await;
         }
     }
+}
+
+/// The place of a connection that is through with its handshake. It is given back after all else of the connection.
+fn slot(slots: &Slots, address: SocketAddr, limits: &Limits, observer: &dyn Observer) -> Option<Slot> {
+    slots.take(address.ip(), limits).inspect_err(|&limit| observer.observe(&Event::Refused { address, limit })).ok()
 }
 
 type Failed = (HandshakeFailure, Option<TcpStream>);
@@ -147,7 +159,7 @@ impl<H: Handler> Established<H> {
         E: std::error::Error + Send + Sync + 'static,
     {
         let mut connection = pin!(connection);
-        let mut clock = pin!(Clock::new(&self.0.activity, &self.0.limits));
+        let mut clock = pin!(Clock::new(&self.0.activity, &self.0.limits, self.0.peer.time_left(self.0.limits.age)));
         let mut listening = signal.clone();
         let mut finish = pin!(listening.changed());
         let mut listener: Option<Waker> = None;
@@ -159,6 +171,11 @@ impl<H: Handler> Established<H> {
                 }
                 // Nearly always, nothing has changed, and the future knows already whom to wake. The signal never goes away
                 // before the connection does, so an error means to finish as well.
+                if !finishing && self.0.activity.is_last() {
+                    finishing = true;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
                 let known = listener.as_ref().is_some_and(|listener| listener.will_wake(cx.waker()));
                 let polled = !finishing && (!known || signal.has_changed().unwrap_or(true));
                 if polled && finish.as_mut().poll(cx).is_ready() {
@@ -177,11 +194,13 @@ impl<H: Handler> Established<H> {
                     listener = Some(cx.waker().clone());
                 }
                 match clock.as_mut().poll_limit(cx) {
-                    Poll::Ready(TimeLimit::Idle) if !finishing => {
+                    Poll::Ready(limit @ (TimeLimit::Idle | TimeLimit::Age)) if !finishing => {
                         finishing = true;
-                        self.0.observer.observe(&Event::TimedOut { peer: &self.0.peer, limit: TimeLimit::Idle });
+                        self.0.observer.observe(&Event::TimedOut { peer: &self.0.peer, limit });
                         connection.as_mut().graceful_shutdown();
                     }
+                    // It is finishing already, within the other limits.
+                    Poll::Ready(TimeLimit::Age) => {}
                     Poll::Ready(limit) => return Poll::Ready(Err(limit)),
                     Poll::Pending => return Poll::Pending,
                 }

@@ -53,7 +53,7 @@ pub enum Event<'a> {
         /// Why.
         failure: &'a HandshakeFailure,
     },
-    /// A peer was too slow, and its connection is closed; after [`TimeLimit::Body`] it gets a response first.
+    /// A peer was too slow or there too long, and its connection is closed; after [`TimeLimit::Body`] it gets a response first.
     TimedOut {
         /// Who is there.
         peer: &'a Peer,
@@ -99,6 +99,8 @@ pub enum TimeLimit {
     Body,
     /// [`Limits::idle`](super::Limits::idle): the ordinary end of a kept-alive connection.
     Idle,
+    /// [`Limits::age`](super::Limits::age), or the end of the certificate's validity.
+    Age,
 }
 
 /// Why a TLS handshake failed.
@@ -108,6 +110,9 @@ pub enum HandshakeFailure {
     /// It took longer than [`Limits::handshake`](super::Limits::handshake).
     #[error("handshake timed out")]
     TimedOut,
+    /// There were more than [`Limits::handshakes`](super::Limits::handshakes), and this one had to make room.
+    #[error("too many handshakes at once")]
+    TooMany,
     /// The connection broke, or the peer closed it.
     #[error("connection lost in the handshake: {0}")]
     Disconnected(io::Error),
@@ -125,6 +130,7 @@ impl HandshakeFailure {
     pub fn label(&self) -> &'static str {
         match self {
             Self::TimedOut => "timeout",
+            Self::TooMany => "too_many",
             Self::Disconnected(_) => "disconnected",
             Self::NotAllowed(_) => "key_exchange",
             Self::Tls(failure) => match failure {

@@ -49,6 +49,7 @@ pub(super) fn respond<H: Handler>(
     let (parts, body) = request.into_parts();
     async move {
         let session = &*turn.0;
+        let http2 = parts.version == Version::HTTP_2;
         let body = if body.is_end_stream() {
             Bytes::new()
         } else {
@@ -58,7 +59,12 @@ pub(super) fn respond<H: Handler>(
                 Err(response) => return Ok(response.map(Full::new)),
             }
         };
-        Ok(session.handler.call(&session.peer, Request::from_parts(parts, body)).await.map(Full::new))
+        let mut response = session.handler.call(&session.peer, Request::from_parts(parts, body)).await;
+        // HTTP/2 has no such field, but other means to say it.
+        if http2 && response.headers_mut().remove(CONNECTION).is_some_and(|value| value == "close") {
+            session.activity.make_last();
+        }
+        Ok(response.map(Full::new))
     }
 }
 
@@ -67,17 +73,25 @@ impl<H: Handler> Session<H> {
     async fn collect(&self, parts: &Parts, body: Incoming) -> Result<Bytes, Response<Bytes>> {
         let most = self.limits.body_octets.saturating_add(DISCARD_OCTETS);
         let discard = if parts.headers.contains_key(EXPECT) { 0 } else { most };
-        let mut collecting = pin!(collect(body, self.limits.body_octets, discard));
-        // Mostly the body has come with the head, and a timer would cost more than reading it.
-        let collected = match poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
-            Poll::Ready(collected) => Ok(collected),
-            Poll::Pending => Box::pin(timeout(self.limits.body, collecting)).await,
+        let mut too_large = false;
+        let collected = {
+            let mut collecting = pin!(collect(body, self.limits.body_octets, discard, &mut too_large));
+            // Mostly the body has come with the head, and a timer would cost more than reading it.
+            match poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
+                Poll::Ready(collected) => Ok(collected),
+                Poll::Pending => Box::pin(timeout(self.limits.body, collecting)).await,
+            }
         };
         let (mut response, reusable) = match collected {
             Ok(Ok(body)) => return Ok(body),
             Ok(Err(Uncollected::TooLarge { discarded })) => {
                 self.observer.observe(&Event::BodyTooLarge { peer: &self.peer });
                 (self.handler.too_large(&self.peer), discarded)
+            }
+            // Slow, too; but it would be refused at any speed.
+            Err(_) if too_large => {
+                self.observer.observe(&Event::BodyTooLarge { peer: &self.peer });
+                (self.handler.too_large(&self.peer), false)
             }
             Ok(Err(Uncollected::Broken)) => (status_only(StatusCode::BAD_REQUEST), false),
             Err(_) => {
@@ -109,20 +123,21 @@ enum Uncollected {
     Broken,
 }
 
-/// The whole body, if it has at most `max` octets. Memory grows with what has arrived, never with what was announced.
-async fn collect(mut body: Incoming, max: usize, mut discard: usize) -> Result<Bytes, Uncollected> {
+/// The whole body, if it has at most `max` octets; `too_large` as soon as it is known to have more. Memory grows with what has
+/// arrived, never with what was announced.
+async fn collect(mut body: Incoming, max: usize, mut discard: usize, too_large: &mut bool) -> Result<Bytes, Uncollected> {
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut too_large = announced > max;
-    if too_large && announced > discard {
+    *too_large = announced > max;
+    if *too_large && announced > discard {
         return Err(Uncollected::TooLarge { discarded: false });
     }
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Uncollected::Broken)?.into_data() else { continue };
         let held = first.len() + joined.len();
-        if too_large || data.len() > max - held {
-            (too_large, first, joined) = (true, Bytes::new(), BytesMut::new());
+        if *too_large || data.len() > max - held {
+            (*too_large, first, joined) = (true, Bytes::new(), BytesMut::new());
             match discard.checked_sub(data.len()) {
                 Some(left) => discard = left,
                 None => return Err(Uncollected::TooLarge { discarded: false }),
@@ -136,7 +151,7 @@ async fn collect(mut body: Incoming, max: usize, mut discard: usize) -> Result<B
             joined.extend_from_slice(&data);
         }
     }
-    match too_large {
+    match *too_large {
         true => Err(Uncollected::TooLarge { discarded: true }),
         false if joined.is_empty() => Ok(first),
         false => Ok(joined.freeze()),

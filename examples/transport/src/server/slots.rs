@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{ConnectionLimit, Limits};
 
@@ -14,17 +14,20 @@ impl Slots {
     /// A place for a connection from `address`, given back when the slot is dropped.
     pub(super) fn take(&self, address: IpAddr, limits: &Limits) -> Result<Slot, ConnectionLimit> {
         let site = site(address);
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= limits.connections {
-            return Err(ConnectionLimit::Total);
-        }
-        let here = counts.by_site.get(&site).copied().unwrap_or_default();
-        if here >= limits.connections_per_address {
-            return Err(ConnectionLimit::PerAddress);
-        }
+        let mut counts = self.lock();
+        let here = counts.room(site, limits)?;
         counts.total += 1;
         counts.by_site.insert(site, here + 1);
         Ok(Slot { counts: self.0.clone(), site })
+    }
+
+    /// Whether there is a place now, for whoever has to earn it by a handshake first.
+    pub(super) fn look(&self, address: IpAddr, limits: &Limits) -> Result<(), ConnectionLimit> {
+        self.lock().room(site(address), limits).map(drop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,8 +57,22 @@ struct Counts {
     by_site: HashMap<IpAddr, usize>,
 }
 
+impl Counts {
+    /// How many are taken from there, if there is room for one more.
+    fn room(&self, site: IpAddr, limits: &Limits) -> Result<usize, ConnectionLimit> {
+        if self.total >= limits.connections {
+            return Err(ConnectionLimit::Total);
+        }
+        let here = self.by_site.get(&site).copied().unwrap_or_default();
+        if here >= limits.connections_per_address {
+            return Err(ConnectionLimit::PerAddress);
+        }
+        Ok(here)
+    }
+}
+
 /// One customer's addresses count as one: an IPv6 host commands a whole /64.
-fn site(address: IpAddr) -> IpAddr {
+pub(super) fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

@@ -13,7 +13,7 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsConnector;
@@ -31,7 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Limits that no test runs into by waiting, so that nothing succeeds for want of time.
 pub fn unhurried() -> Limits {
     let hour = Duration::from_secs(3600);
-    Limits { handshake: hour, head: hour, body: hour, idle: hour, drain: hour, ..Limits::default() }
+    Limits { handshake: hour, head: hour, body: hour, idle: hour, age: hour, drain: hour, ..Limits::default() }
 }
 
 pub struct World {
@@ -116,7 +116,13 @@ pub fn credentials(issued: &Issued) -> Credentials {
 }
 
 pub async fn handshake(config: Arc<ClientConfig>, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    handshake_on(config, TcpStream::connect(address).await?).await
+}
+
+pub async fn handshake_on<S: AsyncRead + AsyncWrite + Unpin>(
+    config: Arc<ClientConfig>,
+    stream: S,
+) -> std::io::Result<TlsStream<S>> {
     TlsConnector::from(config).connect(ServerName::try_from("localhost").expect("a name"), stream).await
 }
 
@@ -148,6 +154,11 @@ impl Handler for Probe {
                 self.arrived.notify_one();
                 self.release.notified().await;
                 "released".to_owned()
+            }
+            "/last" => {
+                let mut response = Response::new("the last".into());
+                response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+                return response;
             }
             "/large" => "x".repeat(100_000),
             "/panic" => panic!("asked for"),
