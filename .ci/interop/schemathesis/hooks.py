@@ -1,8 +1,11 @@
 """Lets some requests for keys by their IDs succeed: blue draws the keys at KME south, for red, who asks at north.
 
-The folder of `kme demo` is in the environment, QKMS_DEMO.
+The folder of `kme demo` is in the environment, QKMS_DEMO. How often each operation succeeded is written to the file that
+QKMS_SUCCESSES names.
 """
 
+import atexit
+import collections
 import json
 import os
 import pathlib
@@ -14,6 +17,18 @@ folder = pathlib.Path(os.environ["QKMS_DEMO"])
 demo = json.loads((folder / "demo.json").read_text())
 blue = demo["saes"]["blue"]
 asked = 0
+successes = collections.Counter()
+
+
+@atexit.register
+def tell_successes():
+    pathlib.Path(os.environ["QKMS_SUCCESSES"]).write_text(json.dumps(successes))
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    if response.status_code == 200:
+        successes[f"{case.operation.method.upper()} {case.operation.path.rsplit('/', 1)[-1]}"] += 1
 
 
 @schemathesis.hook
