@@ -49,10 +49,18 @@ fn wrong_files_are_found() {
         ("pki/north", "pki/red", "certificate = \"pki/red.pem\"", "no KME ID in the certificate"),
         ("client_ca = [\"pki/ca.pem\"]", "client_ca = [\"pki/north.key\"]", "client_ca", "holds no certificate"),
         ("crl = [\"pki/crl.pem\"]", "crl = [\"pki/ca.pem\"]", "crl = ", "holds no certificate revocation list"),
+        ("crl = [\"pki/crl.pem\"]", "crl = [\"other/crl.pem\"]", "crl = ", "none of the authorities signed"),
+        (
+            "client_ca = [\"pki/ca.pem\"]",
+            "client_ca = [\"pki/ca.pem\", \"other/ca.pem\"]",
+            "crl = ",
+            "none of the revocation lists",
+        ),
         ("pki/north.pem", "pki", "certificate = \"pki\"", "is a directory"),
         ("pki/north.pem", "pki/old.pem", "certificate = \"pki/old.pem\"", "No such file"),
     ] {
         let folder = example();
+        succeeds(folder.path(), &["pki", "--dir", "other", "--sae", "red"]);
         let changed = EXAMPLE.replace(from, to);
         fs::write(folder.path().join("kme.toml"), &changed).expect("written");
         let said = fails(folder.path(), &["check-config", "kme.toml"], 1);

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 mod pem;
+mod revocation;
 
 pub use pem::{Pem, TlsError};
 
@@ -38,7 +39,9 @@ pub struct Credentials {
 pub struct Trust {
     /// The certificates of the authorities.
     pub roots: Vec<Pem>,
-    /// Revocation lists, if any. They apply to the peer's own certificate; one that no list speaks of is let in.
+    /// Revocation lists. Without any, revocation is not looked at. With some, each certificate of a chain below its root must
+    /// have its issuer's list here: unless that is known, a certificate is refused. Each root must have a list, and each list a
+    /// root that signed it.
     pub crls: Vec<Pem>,
     /// Whether a revocation list past its `nextUpdate` makes certificates of its issuer unacceptable.
     pub refuse_stale_crls: bool,
@@ -62,14 +65,6 @@ impl Trust {
         let mut store = RootCertStore::empty();
         self.roots.iter().try_for_each(|pem| pem.add_roots(&mut store))?;
         Ok(Arc::new(store))
-    }
-
-    fn revocation_lists(&self) -> Result<Vec<rustls::pki_types::CertificateRevocationListDer<'static>>, TlsError> {
-        let mut lists = Vec::new();
-        for pem in &self.crls {
-            lists.extend(pem.revocation_lists()?);
-        }
-        Ok(lists)
     }
 
     fn unusable(&self, reason: &dyn fmt::Display) -> TlsError {
@@ -268,9 +263,7 @@ impl ChannelProfile {
 fn server(own: &Credentials, trust: &Trust, profile: &ChannelProfile) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = profile.provider();
     let mut verifier = WebPkiClientVerifier::builder_with_provider(trust.store()?, provider.clone())
-        .with_crls(trust.revocation_lists()?)
-        .only_check_end_entity_revocation()
-        .allow_unknown_revocation_status();
+        .with_crls(revocation::lists(trust, &provider)?);
     if trust.refuse_stale_crls {
         verifier = verifier.enforce_revocation_expiration();
     }
@@ -289,9 +282,7 @@ fn server(own: &Credentials, trust: &Trust, profile: &ChannelProfile) -> Result<
 fn client(own: Option<&Credentials>, trust: &Trust, profile: &ChannelProfile) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = profile.provider();
     let mut verifier = WebPkiServerVerifier::builder_with_provider(trust.store()?, provider.clone())
-        .with_crls(trust.revocation_lists()?)
-        .only_check_end_entity_revocation()
-        .allow_unknown_revocation_status();
+        .with_crls(revocation::lists(trust, &provider)?);
     if trust.refuse_stale_crls {
         verifier = verifier.enforce_revocation_expiration();
     }

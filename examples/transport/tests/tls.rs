@@ -101,6 +101,102 @@ async fn invalid_client_certificates_are_refused() {
     assert_eq!(server.count("established"), 0);
 }
 
+/// What is not known to be good is refused: with lists, the chain below a root has to be covered by them.
+#[tokio::test]
+async fn revocation_does_not_fail_open() {
+    let world = World::new();
+    let root = issuer_of(&world.authority);
+    let intermediate_key = rcgen::KeyPair::generate().expect("a key");
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, "Test Department");
+    parameters.serial_number = Some(rcgen::SerialNumber::from(77));
+    parameters.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    let intermediate = parameters.signed_by(&intermediate_key, &root).expect("signed");
+    let department = rcgen::Issuer::new(parameters, intermediate_key);
+    let leaf_key = rcgen::KeyPair::generate().expect("a key");
+    let mut leaf = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    leaf.subject_alt_names = vec![rcgen::SanType::URI("urn:qkd:sae:red".try_into().expect("a URI"))];
+    leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let leaf = leaf.signed_by(&leaf_key, &department).expect("signed");
+    let chained = Credentials {
+        certificate: Pem::text("chain", &format!("{}{}", leaf.pem(), intermediate.pem())),
+        key: Pem::text("key", &leaf_key.serialize_pem()),
+    };
+    let chained = tls::northbound_client(Some(&chained), &world.trust(), &Northbound::default()).expect("a configuration");
+    let department_ca = Pem::text("department", &intermediate.pem());
+    let (of_root, of_department) = (list(&root, &[], 2100), list(&department, &[], 2100));
+    let of_root_revoking = list(&root, &[77], 2100);
+    let with = |lists: &[&str]| Trust { crls: lists.iter().map(|list| Pem::text("crl", list)).collect(), ..world.trust() };
+    for (name, trust, refused_as) in [
+        ("no lists", world.trust(), None),
+        ("nobody knows of the leaf", with(&[&of_root]), Some("certificate_status_unknown")),
+        ("the intermediate is revoked", with(&[&of_root_revoking]), Some("certificate_revoked")),
+        ("the intermediate is trusted by itself", Trust { roots: vec![department_ca.clone()], ..with(&[&of_department]) }, None),
+    ] {
+        let config = tls::northbound_server(&credentials(&world.north), &trust, &Northbound::default());
+        let server = Running::start(config.expect(name), unhurried()).await;
+        let answer = get(&client(chained.clone()), &server.url("/who")).await;
+        assert_eq!(answer.is_ok(), refused_as.is_none(), "{name}: {answer:?}");
+        if let Some(label) = refused_as {
+            server.seen(&format!("handshake {label}"), 1).await;
+        }
+    }
+
+    // What can be seen before anybody connects is refused then.
+    let both = Trust { roots: vec![Pem::text("ca", world.authority.certificate_pem()), department_ca], ..world.trust() };
+    let stranger = Authority::new("Test Authority").expect("an authority");
+    let of_stranger = stranger.crl([]).expect("a list");
+    let pem = |text: &str| Pem::text("crl", text);
+    for (trust, reason) in [
+        (with(&[&of_root, &of_department]), "none of the authorities signed"),
+        (world.trust().with_crl(pem(&of_stranger)), "none of the authorities signed"),
+        (both.clone().with_crl(pem(&of_department)), "none of the revocation lists is of"),
+    ] {
+        let own = credentials(&world.north);
+        for refused in [
+            tls::northbound_server(&own, &trust, &Northbound::default()).map(drop),
+            tls::northbound_client(Some(&own), &trust, &Northbound::default()).map(drop),
+        ] {
+            let error = refused.expect_err(reason).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+    let complete = both.with_crl(pem(&of_department)).with_crl(pem(&of_root));
+    tls::northbound_server(&credentials(&world.north), &complete, &Northbound::default()).expect("a configuration");
+}
+
+/// The authority in the terms of rcgen.
+fn issuer_of(authority: &Authority) -> rcgen::Issuer<'static, rcgen::KeyPair> {
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("transport-issuer-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a folder");
+    authority.save(&dir.join("ca.pem"), &dir.join("ca.key")).expect("saved");
+    let key = rcgen::KeyPair::from_pem(&std::fs::read_to_string(dir.join("ca.key")).expect("read")).expect("a key");
+    std::fs::remove_dir_all(&dir).expect("removed");
+    rcgen::Issuer::from_ca_cert_pem(authority.certificate_pem(), key).expect("an issuer")
+}
+
+/// A list with these serial numbers, to be renewed in January of `until`.
+fn list(issuer: &rcgen::Issuer<'_, rcgen::KeyPair>, serials: &[u64], until: i32) -> String {
+    let revoked = |serial: &u64| rcgen::RevokedCertParams {
+        serial_number: rcgen::SerialNumber::from(*serial),
+        revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2020, 1, 1),
+        next_update: rcgen::date_time_ymd(until, 1, 2),
+        crl_number: rcgen::SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    list.signed_by(issuer).expect("signed").pem().expect("a list")
+}
+
 /// A revocation list that comes in while the server runs ends connections that are open already.
 #[tokio::test]
 async fn a_new_revocation_list_holds_at_once() {
@@ -130,21 +226,7 @@ async fn a_new_revocation_list_holds_at_once() {
 #[tokio::test]
 async fn a_stale_revocation_list_is_refused_only_when_asked() {
     let world = World::new();
-    let dir = std::env::temp_dir().join(format!("transport-stale-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("a folder");
-    world.authority.save(&dir.join("ca.pem"), &dir.join("ca.key")).expect("saved");
-    let key = rcgen::KeyPair::from_pem(&std::fs::read_to_string(dir.join("ca.key")).expect("read")).expect("a key");
-    std::fs::remove_dir_all(&dir).expect("removed");
-    let issuer = rcgen::Issuer::from_ca_cert_pem(world.authority.certificate_pem(), key).expect("an issuer");
-    let crl = rcgen::CertificateRevocationListParams {
-        this_update: rcgen::date_time_ymd(2020, 1, 1),
-        next_update: rcgen::date_time_ymd(2020, 2, 1),
-        crl_number: rcgen::SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: Vec::new(),
-        key_identifier_method: rcgen::KeyIdMethod::Sha256,
-    };
-    let crl = crl.signed_by(&issuer).expect("signed").pem().expect("a list");
+    let crl = list(&issuer_of(&world.authority), &[], 2021);
     for refuse_stale_crls in [false, true] {
         let trust = Trust { refuse_stale_crls, ..world.trust().with_crl(Pem::text("crl", &crl)) };
         let config = tls::northbound_server(&credentials(&world.north), &trust, &Northbound::default());

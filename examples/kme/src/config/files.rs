@@ -98,6 +98,10 @@ impl User<'_> {
         let (setting, fix) = match &error {
             tls::TlsError::KeyMismatch { .. } => ("key", "name the private key that belongs to the certificate"),
             tls::TlsError::BadPem { name, reason } => (self.setting_of(name, reason), "name a PEM file that holds it"),
+            tls::TlsError::ForeignList { .. } => {
+                ("crl", "name lists of the authorities only; if the list is right, name the authority that signed it, too")
+            }
+            tls::TlsError::NoList { .. } => ("crl", "name the list of this authority, too; one without any entry will do"),
             tls::TlsError::UnusableTrust { .. } => {
                 (self.authorities, "name certificates of authorities and their revocation lists")
             }

@@ -162,6 +162,7 @@ fn certificate_label(reason: &CertificateError) -> &'static str {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate_expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "certificate_not_valid_yet",
         CertificateError::Revoked => "certificate_revoked",
+        CertificateError::UnknownRevocationStatus => "certificate_status_unknown",
         CertificateError::UnknownIssuer | CertificateError::BadSignature => "certificate_issuer",
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "certificate_purpose",
         CertificateError::ApplicationVerificationFailure | CertificateError::Other(_) => "certificate_identity",

@@ -152,6 +152,18 @@ pub enum TlsError {
         /// What rustls says.
         reason: String,
     },
+    /// A revocation list is not of one of the authorities, and would have no effect.
+    #[error("{name}: holds a revocation list that none of the authorities signed")]
+    ForeignList {
+        /// The file, or the name given to the text.
+        name: String,
+    },
+    /// There are revocation lists, but none of this authority: all its certificates would be refused.
+    #[error("{name}: holds an authority that none of the revocation lists is of")]
+    NoList {
+        /// The file, or the name given to the text.
+        name: String,
+    },
     /// rustls refuses the protocol settings.
     #[error("TLS settings: {0}")]
     Settings(rustls::Error),
