@@ -127,10 +127,11 @@ impl Site {
         }
         if let Some(Neighbour { id: other, own_kx, kx, module }) = kme.neighbour {
             let tls = self.tls(id, "ca");
+            let device = if *id == "north" { "link-a" } else { "link-b" };
             let _ = writeln!(
                 text,
                 "[kx]\nlisten = \"{own_kx}\"\n{tls}[[peer]]\nid = \"{other}\"\naddress = \"{kx}\"\n\
-                 [[link]]\nid = \"north-south\"\npeer = \"{other}\"\n[link.module]\nurl = \"https://{module}\"\n{tls}"
+                 [[link]]\nid = \"north-south\"\npeer = \"{other}\"\n[link.module]\nurl = \"https://{module}\"\nkme_id = \"{device}\"\n{tls}"
             );
         }
         text
