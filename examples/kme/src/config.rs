@@ -161,8 +161,10 @@ pub struct Module {
     pub url: String,
     /// What this KME presents, and the authorities that sign the module's certificate.
     pub tls: TlsFiles,
-    /// The KME ID that the module's certificate must carry, if that is to be checked.
+    /// The KME ID that the module's certificate must carry (014-5.1-05); `None` only if it says outright that any will do.
     pub kme_id: Option<KmeId>,
+    /// Where the module's certificate carries its KME ID.
+    pub kme_id_from: IdentitySource,
 }
 
 /// An SAE of the network.

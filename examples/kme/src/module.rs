@@ -17,7 +17,6 @@ use itu_y3803::{KeyId, KeySize, LinkId, QkdKey};
 use relay_core::Input;
 use tokio::runtime::Handle;
 use transport::client::{ClientError as HttpsError, ClientOptions, HttpsClient};
-use transport::identity::IdentitySource;
 use transport::tls::{self, TlsError};
 
 use crate::config;
@@ -124,7 +123,10 @@ impl Module {
     fn new(link: &config::Link, keys_per_link_key: u32) -> Result<Self, Problem> {
         let module = &link.module;
         let tls = tls::northbound_client(Some(&module.tls.credentials()), &module.tls.trust(), &tls::Northbound::default())?;
-        let expected_identity = module.kme_id.as_ref().map(|id| (IdentitySource::kme_uri(), id.as_str().to_owned()));
+        let expected_identity = module.kme_id.as_ref().map(|id| (module.kme_id_from.clone(), id.as_str().to_owned()));
+        if expected_identity.is_none() {
+            tracing::warn!(link = %link.id, "any_kme_id: whoever has a certificate for the host may pose as the QKD module");
+        }
         let options = ClientOptions {
             connect: Duration::from_secs(5),
             request: Duration::from_secs(10),

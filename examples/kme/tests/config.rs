@@ -31,7 +31,7 @@ fn the_comments_of_the_example_tell_the_usual_values() {
     assert!(commented > 40, "{commented}");
     let all: String =
         EXAMPLE.lines().map(|line| if setting(&line) { format!("{}\n", &line[2..]) } else { format!("{line}\n") }).collect();
-    // Quotas and the module's ID have no usual value: any will do.
+    // Quotas have no usual value: any will do.
     let told = Config::parse(&all, Path::new("kme.toml")).expect("the example with its comments");
     let usual = Config::parse(EXAMPLE, Path::new("kme.toml")).expect("the example");
     let engines = [&told, &usual].map(|config| {
@@ -83,7 +83,11 @@ fn choices_are_taken() {
         ("# http2", "idle_timeout = \"1500ms\"\n# http2", |config| {
             config.northbound.connections.idle == Duration::from_millis(1500)
         }),
-        ("[quota]", "[quota]\nkeys_per_second = 0.5", |config| config.quota.keys_per_second == Some(0.5)),
+        ("[quota]", "[quota]\nkeys_per_second = 0.5\nburst_seconds = 256", |config| config.quota.keys_per_second == Some(0.5)),
+        ("\nkme_id = \"link-a\"", "\nany_kme_id = true", |config| config.links[0].module.kme_id.is_none()),
+        ("# any_kme_id", "kme_id_from = { from = \"cn\" } #", |config| {
+            config.links[0].module.kme_id_from == IdentitySource::CommonName
+        }),
         ("[quota]", "[quota]\nrequests_per_second = 10", |config| config.quota.requests_per_second == Some(10.0)),
         ("[log]", "[log]\nformat = \"json\"", |config| config.log.format == LogFormat::Json),
     ] {
@@ -103,11 +107,13 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ("# max_connections =", "max-connections =", "max-connections", "knows no `max-connections`", "`max_connections`?"),
     ("[log]", "[log]\ncolour = true", "colour", "[log] knows no `colour`", "remove it; [log] knows `level`, `format`"),
     ("\naddress =", "\nadress =", "adress", "[[peer]] knows no `adress`", "did you mean `address`?"),
-    ("# kme_id = \"link-a\"", "kmeid = \"x\"", "kmeid", "`module` of [[link]] knows no `kmeid`", "did you mean `kme_id`?"),
+    ("\nkme_id = \"link-a\"", "\nkmeid = \"x\"", "kmeid", "`module` of [[link]] knows no `kmeid`", "did you mean `kme_id`?"),
     // Missing
     ("id = \"north\"", "", "[kme]", "[kme] has no `id`", "add `id = \"north\"`"),
     ("kme = \"south\"", "", "[[sae]]\nid = \"blue\"", "[[sae]] has no `kme`", "add `kme = \"north\"`"),
     ("url = \"https://localhost:9443\"", "", "[link.module]", "has no `url`", "https://localhost:9443"),
+    ("\nkme_id = \"link-a\"", "", "[link.module]", "has no `kme_id`", "`any_kme_id = true`"),
+    ("\nkme_id = \"link-a\"", "\nany_kme_id = false", "[link.module]", "has no `kme_id`", "add `kme_id = \"link-a\"`"),
     // Wrong values
     ("127.0.0.1:8443", "localhost:8443", "\"localhost:8443\"", "`listen` is no address", "127.0.0.1:8443"),
     ("\"127.0.0.1:8454\"", "\"a south\"", "\"a south\"", "`address` is not host and port", "kme-south.example:8453"),
@@ -129,6 +135,9 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ("https://localhost:9443", "http://localhost:9443", "\"http://", "`url` cannot be used", "https://host:port"),
     ("id = \"red\"", "id = \"a\\u0007\"", "\"a\\u0007\"", "`id` cannot be used", "no control characters"),
     // Settings that do not go together
+    ("# any_kme_id = false", "any_kme_id = true #", "true #", "`kme_id` is given", "remove one of"),
+    ("[quota]", "[quota]\nkeys_per_second = 10", "10    ", "128 keys can never be had", "burst_seconds = 13"),
+    ("[quota]", "[quota]\nkeys_per_second = 10\nburst_seconds = 12.7", "12.7", "128 keys", "max_keys_per_request = 127"),
     ("id = \"blue\"", "id = \"red\"", "\"red\"\nkme = \"south\"", "the SAE `red` is named twice", "the one in line "),
     ("kme = \"south\"", "kme = \"sooth\"", "\"sooth\"", "an unknown KME `sooth`", "did you mean \"south\"?"),
     ("kme = \"south\"", "kme = \"east\"", "\"east\"", "an unknown KME `east`", "add [[peer]] with id = \"east\""),

@@ -187,9 +187,20 @@ fn read_module<'a>(document: &mut Document<'a>, mut section: Section<'a>, folder
         }
     });
     let tls = read_tls(document, &mut section, folder, "ca");
-    let kme_id = section.optional(document, "kme_id", value::parsed);
+    let any = section.optional(document, "any_kme_id", value::boolean).unwrap_or_default();
+    let kme_id = if any {
+        section.optional(document, "kme_id", value::parsed)
+    } else {
+        let example = "\"link-a\"`, the KME ID in the module's certificate, or leave it unchecked with `any_kme_id = true";
+        section.required(document, "kme_id", example, value::parsed)
+    };
+    if any && kme_id.is_some() {
+        let wrong = Wrong::new("`kme_id` is given, but any will do", "remove one of `kme_id` and `any_kme_id`");
+        document.note(&section.full_name("any_kme_id"), wrong);
+    }
+    let kme_id_from = read_identity(document, &mut section, "kme_id_from", KME_URI_PREFIX);
     section.finish(document);
-    Some(Module { url: url?, tls: tls?, kme_id })
+    Some(Module { url: url?, tls: tls?, kme_id, kme_id_from: kme_id_from? })
 }
 
 fn read_sae<'a>(document: &mut Document<'a>, mut section: Section<'a>) -> Option<Sae> {
