@@ -29,6 +29,13 @@ impl Account {
     pub fn keys(&self, number: u32, now: Instant) -> bool {
         take(self.keys.as_ref(), number, now)
     }
+
+    /// Takes back that so many keys were asked for: there were none.
+    pub fn keys_not_had(&self, number: u32) {
+        if let Some(bucket) = &self.keys {
+            bucket.lock().unwrap_or_else(PoisonError::into_inner).put_back(number);
+        }
+    }
 }
 
 fn take(bucket: Option<&Mutex<Bucket>>, number: u32, now: Instant) -> bool {
@@ -46,8 +53,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(rate: f64, burst_seconds: f64, now: Instant) -> Self {
-        // Less than one would never let anything through.
-        let capacity = (rate * burst_seconds).max(1.0);
+        let capacity = capacity(rate, burst_seconds);
         Self { rate, capacity, level: capacity, at: now }
     }
 
@@ -61,6 +67,16 @@ impl Bucket {
         }
         enough
     }
+
+    fn put_back(&mut self, number: u32) {
+        self.level = (self.level + f64::from(number)).min(self.capacity);
+    }
+}
+
+/// The most that can be had at once.
+pub(crate) fn capacity(rate: f64, burst_seconds: f64) -> f64 {
+    // Less than one would never let anything through.
+    (rate * burst_seconds).max(1.0)
 }
 
 #[cfg(test)]
@@ -79,6 +95,18 @@ mod tests {
         assert_eq!((0..30).filter(|_| account.request(later)).count(), 5);
         assert!(account.keys(4, start) && !account.keys(1, start));
         assert!(!account.keys(5, start + Duration::from_secs(3600)), "more than a burst never passes");
+    }
+
+    #[test]
+    fn what_was_not_had_is_not_counted() {
+        let start = Instant::now();
+        let quota = Quota { requests_per_second: None, keys_per_second: Some(2.0), burst_seconds: 2.0 };
+        let account = Account::new(&quota, start);
+        assert!(account.keys(3, start) && !account.keys(3, start));
+        account.keys_not_had(3);
+        assert!(account.keys(4, start) && !account.keys(1, start));
+        account.keys_not_had(100);
+        assert!(account.keys(4, start) && !account.keys(1, start), "nor more than that");
     }
 
     #[test]

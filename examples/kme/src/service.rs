@@ -152,16 +152,16 @@ impl Service {
             _ => self.shelf(caller, order.slaves())?,
         };
         seen.bits = order.size().bits();
-        if !account.keys(order.number().get(), seen.started) {
-            return Err(Rejection::QuotaExceeded);
-        }
         let (number, size) = (order.number(), order.size());
         let labelled = wants_label(order.extension_optional());
         // Extensions may be large, and a supply may have to wait.
         drop(order);
         self.ready_to_record()?;
-        let keys = self.node.supply(&shelf, number, size).await.map_err(rejection)?;
-        Ok(self.container(keys, labelled, seen))
+        if !account.keys(number.get(), seen.started) {
+            return Err(Rejection::QuotaExceeded);
+        }
+        let supplied = self.node.supply(&shelf, number, size).await.inspect_err(|_| account.keys_not_had(number.get()));
+        Ok(self.container(supplied.map_err(rejection)?, labelled, seen))
     }
 
     fn shelf(&self, caller: &Caller, slaves: &[SaeId]) -> Result<Arc<Shelf>, Rejection> {
