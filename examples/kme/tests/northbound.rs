@@ -245,15 +245,31 @@ async fn what_was_promised_outlives_both_kmes() {
 #[tokio::test]
 async fn a_quota_holds_for_one_sae_and_spends_nothing() {
     let quota = "keys_per_second = 0.001\nburst_seconds = 10000";
-    let site = Site::start(Settings { quota, ..Settings::default() });
+    let northbound = "max_keys_per_request = 10";
+    let site = Site::start(Settings { quota, northbound, ..Settings::default() });
     let (red, white) = (site.sae("red"), site.sae("white"));
     let stored = red.stored_when_steady("blue").await;
     let drawn = red.draw("blue", json!({ "number": 10 })).await;
     refused(&red.get("blue/enc_keys").await, 503, "the quota of the SAE is exceeded");
-    refused(&red.post("green/enc_keys", r#"{"number":128}"#).await, 503, "the quota of the SAE is exceeded");
+    refused(&red.post("green/enc_keys", r#"{"number":10}"#).await, 503, "the quota of the SAE is exceeded");
     assert!(red.stored("blue").await >= stored - 10, "what is refused is not spent");
     assert!(site.sae("blue").collect("red", &ids(&drawn)).await.keys() == drawn, "the slave's share is not the master's");
     assert_eq!(white.draw("blue", json!({ "number": 10 })).await.len(), 10, "others have their own");
+}
+
+#[tokio::test]
+async fn keys_that_were_not_there_do_not_count_for_the_quota() {
+    let quota = "keys_per_second = 0.001\nburst_seconds = 10000";
+    let (northbound, pool) = ("max_keys_per_request = 10", "patience = \"100ms\"");
+    let site = Site::start(Settings { link_bps: 1, quota, northbound, pool, ..Settings::default() });
+    let red = site.sae("red");
+    for _ in 0..3 {
+        let answer = red.get("blue/enc_keys?number=10").await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(!answer.message().contains("quota"), "{answer:?}");
+    }
+    assert_eq!(red.draw("white", json!({ "number": 10 })).await.len(), 10, "there are some of the KME's own");
+    refused(&red.get("white/enc_keys").await, 503, "the quota of the SAE is exceeded");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use relay_core::pad::TAG_KEY_OCTETS;
 
 use super::Config;
 use super::reader::{Document, Wrong, closest};
+use crate::quota::capacity;
 
 /// Notes what does not go together.
 pub(super) fn check(config: &Config, document: &mut Document<'_>) {
@@ -15,6 +16,7 @@ pub(super) fn check(config: &Config, document: &mut Document<'_>) {
     names_are_known(config, document);
     ports_differ(config, document);
     keys_fit_the_pools(config, document);
+    requests_fit_the_quota(config, document);
 }
 
 fn names_are_used_once(config: &Config, document: &mut Document<'_>) {
@@ -122,6 +124,20 @@ fn keys_fit_the_pools(config: &Config, document: &mut Document<'_>) {
         let named = ["northbound.max_keys_per_request", "northbound.max_key_size", "pool.pool_limit"];
         let name = named.into_iter().find(|name| document.has(name)).unwrap_or("northbound");
         document.note(name, Wrong::new(message, fix));
+    }
+}
+
+/// What is refused with "not now" must be possible at some time.
+fn requests_fit_the_quota(config: &Config, document: &mut Document<'_>) {
+    let Some(rate) = config.quota.keys_per_second else { return };
+    let most = config.northbound.keys.max_keys().get();
+    let at_once = capacity(rate, config.quota.burst_seconds).floor();
+    if at_once < f64::from(most) {
+        let message = format!("a request for {most} keys can never be had: keys_per_second times burst_seconds is {at_once}");
+        let seconds = (f64::from(most) / rate).ceil();
+        let fix = format!("write burst_seconds = {seconds} or more, or max_keys_per_request = {at_once}");
+        let named = ["quota.burst_seconds", "quota.keys_per_second"];
+        document.note(named.into_iter().find(|name| document.has(name)).unwrap_or("quota"), Wrong::new(message, fix));
     }
 }
 
