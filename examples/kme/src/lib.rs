@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod folder;
 pub mod kx;
 pub mod logging;
 pub mod metrics;

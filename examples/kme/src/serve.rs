@@ -95,10 +95,6 @@ pub enum ServeError {
 /// [`ServeError`] when it cannot start, or its store fails.
 pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
     harden();
-    let folder = |path: &std::path::Path| {
-        std::fs::create_dir_all(path).map_err(|source| ServeError::Folder { path: path.to_owned(), source })
-    };
-    folder(&config.kme.data_dir)?;
     let (store, counters) = match &config.store.kind {
         StoreKind::Redb { path } => {
             let store = RedbStore::open(path).map_err(OpenError::Store)?;
@@ -111,6 +107,9 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     };
     let (audit, audit_thread) = match &config.audit {
         Some(audit) => {
+            let folder = |path: &std::path::Path| {
+                crate::folder::make(path).map_err(|source| ServeError::Folder { path: path.to_owned(), source })
+            };
             path_of(&audit.file).map_or(Ok(()), folder)?;
             Audit::to_file(&audit.file).map_err(|source| ServeError::Audit { path: audit.file.clone(), source })?
         }

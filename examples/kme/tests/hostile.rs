@@ -369,3 +369,17 @@ async fn requests_in_one_segment_are_answered_one_by_one() {
     assert_eq!(statuses, ["200", "400", "400"]);
     assert_eq!(answers.matches(&key).count(), 1);
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_kept_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::shared();
+    for kme in Kme::BOTH {
+        let data = site.folder().join("data").join(kme.id());
+        for folder in [data.join("store"), data] {
+            let mode = std::fs::metadata(&folder).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+        }
+    }
+}

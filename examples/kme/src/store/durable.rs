@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -87,7 +87,7 @@ impl RedbStore {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(folder: &Path, options: Options) -> Result<Self, StoreError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(StoreError::file(folder))?;
+        crate::folder::make(folder).map_err(StoreError::file(folder))?;
         // From here on, no other process has the store.
         let database = open_database(folder, options.cache_octets)?;
         epoch::sync_folder(folder)?;
