@@ -87,7 +87,7 @@ pub enum WireError {
     Field(&'static str),
 }
 
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::use_self)]
+#[allow(missing_debug_implementations, missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::use_self)]
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/qkms.kx.v1.rs"));
 }
