@@ -91,6 +91,17 @@ fn certificates_are_added_and_never_replaced() {
     for stem in ["../green", "", "a/b", ".x"] {
         assert!(fails(folder.path(), &["pki", "--dir", "pki", "--sae", stem], 1).contains("file name"), "{stem}");
     }
+    // The authority's key is kept elsewhere: then nothing can be signed, and nothing is lost.
+    let pki = folder.path().join("pki");
+    fs::rename(pki.join("ca.key"), folder.path().join("ca.key")).expect("moved");
+    let before = ["ca.pem", "crl.pem"].map(|file| fs::read(pki.join(file)).expect("readable"));
+    for revoked in [&[][..], &["--revoked", "black"]] {
+        let arguments = [&["pki", "--dir", "pki", "--sae", "white"], revoked].concat();
+        assert!(fails(folder.path(), &arguments, 1).contains("pki"), "{arguments:?}");
+    }
+    assert!(before == ["ca.pem", "crl.pem"].map(|file| fs::read(pki.join(file)).expect("readable")));
+    assert!(!pki.join("white.pem").exists());
+
     let bad = ["pki", "--dir", "bad", "--expired", "red", "--revoked", "blue", "--unenrolled", "stray"];
     let said = succeeds(folder.path(), &bad);
     for file in ["ca.pem", "crl.pem", "red-expired.pem", "red-expired.key", "blue-revoked.pem", "stray.key"] {

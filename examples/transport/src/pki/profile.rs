@@ -68,13 +68,13 @@ impl Profile {
 /// Files: `ca.pem`, `ca.key`, `crl.pem`, and `<stem>.pem` with `<stem>.key` for each profile. Key files have mode 0600.
 ///
 /// # Errors
-/// [`PkiError::Exists`] when `dir` holds a `ca.key`, [`PkiError::BadStem`] when a stem is no plain file name or is used twice,
+/// [`PkiError::Exists`] when `dir` holds a file of an authority, even if its key is kept elsewhere, [`PkiError::BadStem`] when a stem is no plain file name or is used twice,
 /// otherwise as [`Authority::issue`] and [`Authority::save`].
 pub fn write_pki(dir: &Path, common_name: &str, profiles: &[Profile]) -> Result<Authority, PkiError> {
     check_stems(profiles)?;
     fs::create_dir_all(dir).map_err(|source| PkiError::File { path: dir.into(), source })?;
-    let authority_key = dir.join("ca.key");
-    if authority_key.exists() {
+    let [certificate, authority_key, list] = ["ca.pem", "ca.key", "crl.pem"].map(|file| dir.join(file));
+    if [&certificate, &authority_key, &list].into_iter().any(|file| file.exists()) {
         return Err(PkiError::Exists(dir.into()));
     }
     let authority = Authority::new(common_name)?;
@@ -88,8 +88,8 @@ pub fn write_pki(dir: &Path, common_name: &str, profiles: &[Profile]) -> Result<
             revoked.push(issued.serial().to_vec());
         }
     }
-    write_public(&dir.join("crl.pem"), &authority.crl(revoked.iter().map(Vec::as_slice))?)?;
-    authority.save(&dir.join("ca.pem"), &authority_key)?;
+    write_public(&list, &authority.crl(revoked.iter().map(Vec::as_slice))?)?;
+    authority.save(&certificate, &authority_key)?;
     Ok(authority)
 }
 
