@@ -183,9 +183,9 @@ struct DemoArguments {
     /// Ends when it has been shown, instead of serving on.
     #[arg(long)]
     exit: bool,
-    /// How many bits of key the emulated QKD link makes in a second.
-    #[arg(long, value_name = "BPS", default_value_t = demo::LINK_RATE_BPS, value_parser = link_rate)]
-    link_rate: f64,
+    /// How many bits of key the emulated QKD link makes in a second; without it the rate varies as that of a real link.
+    #[arg(long, value_name = "BPS", value_parser = link_rate)]
+    link_rate: Option<f64>,
     /// When a key that is handed out has left the store: with its block (a crash burns the block), or each by itself.
     #[arg(long, value_enum, default_value_t = DurabilityName::Lease)]
     durability: DurabilityName,

@@ -4,6 +4,7 @@
 //! other ends of pipes to their standard inputs, and stop when these close, whatever became of this process.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -26,9 +27,7 @@ use client::{RunKey, SaeClient, SuppliedKey};
 use folder::Folder;
 use narrator::Narrator;
 use network::Network;
-
-/// How many bits of key the link makes in a second unless told otherwise.
-pub const LINK_RATE_BPS: f64 = 2e6;
+use process::Servers;
 
 /// What to show.
 #[derive(Clone, Debug)]
@@ -39,8 +38,8 @@ pub struct Options {
     pub base_port: u16,
     /// Whether to serve on when all has been shown.
     pub serve_on: bool,
-    /// How many bits of key the link makes in a second.
-    pub link_rate_bps: f64,
+    /// How many bits of key the link makes in a second. Without it, the rate varies as that of a real link: by a synthetic trace.
+    pub link_rate_bps: Option<f64>,
     /// When a key that is handed out has left the store.
     pub durability: Durability,
 }
@@ -51,15 +50,13 @@ pub struct Options {
 /// [`DemoError`] when something cannot start, or is not as it should be.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), DemoError> {
     let narrator = Narrator::new();
-    let mut network = None;
+    let mut servers = Servers::default();
     let all_shown = Cell::new(false);
     let shown = tokio::select! {
-        shown = show(&options, &narrator, &mut network, &all_shown) => shown,
+        shown = show(&options, &narrator, &mut servers, &all_shown) => shown,
         () = stop => if all_shown.get() { Ok(()) } else { Err(DemoError::Interrupted) },
     };
-    if let Some(network) = network {
-        network.stop().await;
-    }
+    servers.stop().await;
     match &shown {
         Ok(()) => narrator.tell("all processes have ended"),
         Err(_) => narrator.tell("ended early"),
@@ -162,20 +159,15 @@ pub enum DemoError {
     },
 }
 
-async fn show(
-    options: &Options,
-    narrator: &Narrator,
-    network: &mut Option<Network>,
-    all_shown: &Cell<bool>,
-) -> Result<(), DemoError> {
+async fn show(options: &Options, narrator: &Narrator, servers: &mut Servers, all_shown: &Cell<bool>) -> Result<(), DemoError> {
     narrator.say(TITLE);
     let folder = Folder::prepare(&options.folder)?;
     files::write_pki(&folder)?;
     narrator.tell("certificates made: a throw-away authority, KMEs north and south, SAEs red, blue, green and grey");
 
     let run = RunKey::new()?;
-    let network = network.insert(Network::start(options, &folder, narrator).await?);
-    files::write_demo_json(&folder, network)?;
+    let network = Network::start(options, &folder, narrator, servers).await?;
+    files::write_demo_json(&folder, &network)?;
     let shown = async {
         let [red, blue] = ["red", "blue"].map(|sae| SaeClient::new(&folder, &run, sae));
         fill(&red, "blue", narrator).await?;
@@ -185,18 +177,18 @@ async fn show(
         share(&green, &grey, narrator).await?;
         if options.serve_on {
             let [spare] = take(draw(&red, "blue", 1, narrator).await?)?;
-            narrator.say(&try_it(&folder, network, &spare));
+            narrator.say(&try_it(&folder, &network, &spare));
         }
         Ok(())
     };
     let shown: Result<(), DemoError> = shown.await;
     if shown.is_err() {
         // The better reason, if there is one.
-        network.check()?;
+        servers.check()?;
     }
     shown?;
     all_shown.set(true);
-    if options.serve_on { Err(network.ended().await) } else { Ok(()) }
+    if options.serve_on { Err(servers.ended().await) } else { Ok(()) }
 }
 
 /// Waits until key is ready for red and blue, or no more comes.
@@ -223,13 +215,15 @@ async fn fill(master: &SaeClient, slave: &'static str, narrator: &Narrator) -> R
 /// The master draws keys, the slave fetches them by their IDs, both have the same, and a second time is refused.
 async fn share(master: &SaeClient, slave: &SaeClient, narrator: &Narrator) -> Result<(), DemoError> {
     let drawn = draw(master, slave.id(), KEYS, narrator).await?;
-    narrator.tell(&format!("{} drew {KEYS} keys for {} at KME {}:", master.id(), slave.id(), master.kme()));
+    let labels: BTreeSet<&str> = drawn.iter().map(|key| key.label.as_str()).collect();
+    let labels = labels.into_iter().collect::<Vec<_>>().join(", ");
+    narrator.tell(&format!("{} drew {KEYS} keys for {} at KME {}; qkms_label: {labels}", master.id(), slave.id(), master.kme()));
     tell_keys(narrator, &drawn);
     let ids: Vec<&str> = drawn.iter().map(|key| key.id.as_str()).collect();
     let fetched = slave.fetch(master.id(), &ids).await?;
     narrator.tell(&format!("{} fetched them by their IDs at KME {}:", slave.id(), slave.kme()));
     tell_keys(narrator, &fetched);
-    if drawn.is_empty() || drawn != fetched {
+    if drawn.is_empty() || !drawn.iter().map(SuppliedKey::shared).eq(fetched.iter().map(SuppliedKey::shared)) {
         return Err(DemoError::Different { master: master.id(), slave: slave.id() });
     }
     match slave.fetch(master.id(), &ids).await {

@@ -34,6 +34,9 @@ fn the_demonstration_succeeds_and_leaves_what_it_promises() {
         let (stdout, stderr) = (text(&stdout), text(&stderr));
         assert!(status.success(), "{stdout}\n{stderr}\n{}", logs(folder.path()));
         assert_eq!(stdout.matches("the keys are EQUAL").count(), 2, "{stdout}");
+        assert!(stdout.contains("for blue at KME north; qkms_label: its-relay\n"), "{stdout}");
+        assert!(stdout.contains("for grey at KME south; qkms_label: local\n"), "{stdout}");
+        assert!(fs::read_to_string(folder.path().join("link.csv")).expect("the trace").starts_with("# synthetic"));
         assert_eq!(stderr, "");
         same_fingerprints_at_both_ends(&stdout);
         for said in [&stdout, &logs(folder.path())] {
@@ -104,6 +107,33 @@ fn a_taken_port_is_named() {
     assert_eq!(refused.status.code(), Some(1));
     let stderr = text(&refused.stderr);
     assert!(stderr.contains(&format!("port {base}")) && stderr.contains("--base-port 0"), "{stderr}");
+    #[cfg(target_os = "linux")]
+    assert_eq!(processes_about(folder.path()), 0, "the others have ended before it");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn processes_end_with_an_interrupted_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = demo(folder.path(), &["--exit-with-parent"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    wait_until("a KME is starting", || processes_about(folder.path()) > 1);
+    drop(child.stdin.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    assert_eq!(processes_about(folder.path()), 0, "the others have ended before it");
+}
+
+#[cfg(target_os = "linux")]
+/// How many processes have this folder in their command line.
+fn processes_about(folder: &Path) -> usize {
+    let folder = folder.to_str().expect("text").as_bytes();
+    let entries = fs::read_dir("/proc").expect("Linux").flatten();
+    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.windows(folder.len()).any(|part| part == folder)).count()
 }
 
 /// A demonstration that serves on, when it has come that far.

@@ -11,6 +11,7 @@ use super::DemoError;
 use super::files::DIRECTORY;
 use super::folder::Folder;
 use super::process::this_program;
+use crate::service::LABEL_EXTENSION;
 
 /// One of the SAEs.
 #[derive(Debug)]
@@ -38,11 +39,20 @@ impl RunKey {
 }
 
 /// A key as an application shows it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct SuppliedKey {
     pub(super) id: String,
     pub(super) bits: u64,
     pub(super) fingerprint: String,
+    /// What its secrecy rests on. The master asks for it, by an extension of this KME's own.
+    pub(super) label: String,
+}
+
+impl SuppliedKey {
+    /// What both ends must see alike.
+    pub(super) fn shared(&self) -> (&str, u64, &str) {
+        (&self.id, self.bits, &self.fingerprint)
+    }
 }
 
 /// A request that failed.
@@ -80,7 +90,8 @@ impl SaeClient {
     }
 
     pub(super) async fn draw(&self, slave: &str, number: u32) -> Result<Vec<SuppliedKey>, Failed> {
-        self.keys(&["enc", slave, "--number", &number.to_string()]).await
+        let labelled = format!("{{\"{LABEL_EXTENSION}\":true}}");
+        self.keys(&["enc", slave, "--number", &number.to_string(), "--optional", &labelled]).await
     }
 
     pub(super) async fn fetch(&self, master: &str, ids: &[&str]) -> Result<Vec<SuppliedKey>, Failed> {
@@ -96,6 +107,7 @@ impl SaeClient {
                 id: key["key_ID"].as_str()?.to_owned(),
                 bits: key["size"].as_u64()?,
                 fingerprint: self.run.fingerprint(key["fingerprint"].as_str()?),
+                label: key["key_extension"][LABEL_EXTENSION].as_str().unwrap_or("not told").to_owned(),
             })
         };
         let keys: Option<Vec<SuppliedKey>> = answer["keys"].as_array().and_then(|keys| keys.iter().map(key).collect());

@@ -1,5 +1,6 @@
 //! What the demonstration writes: certificates, configuration, and `demo.json` for whoever wants to use it.
 
+use qkd_link::synthetic::{Class, Parameters};
 use serde_json::{Value, json};
 use transport::pki::{Leaf, Profile};
 
@@ -28,8 +29,29 @@ pub(super) fn write_pki(folder: &Folder) -> Result<(), DemoError> {
 pub(super) fn write_configuration(folder: &Folder, options: &Options, ports: &Ports) -> Result<(), DemoError> {
     folder.write("north.toml", &kme("north", "south", options, ports))?;
     folder.write("south.toml", &kme("south", "north", options, ports))?;
+    if options.link_rate_bps.is_none() {
+        // The parameters are in order, or the link says what is wrong with the empty file.
+        let trace = trace().generate().map(|trace| trace.to_string());
+        folder.write(TRACE, &trace.unwrap_or_default())?;
+    }
     folder.write("link.toml", &link(options, ports))
 }
+
+/// The link's rate in words.
+pub(super) fn rate(options: &Options) -> String {
+    match options.link_rate_bps {
+        Some(rate) => format!("{} Mbit/s of key", rate / 1e6),
+        None => format!("some {:.1} Mbit/s of key, by the synthetic trace {TRACE}", trace().mean_bps() / 1e6),
+    }
+}
+
+/// An hour of a link over 5 km, in steps of a second; the link repeats it. It begins with some minutes without an incident.
+fn trace() -> Parameters {
+    Parameters { step_s: 1, ..Parameters::new(Class::Fast, 5.0, 1.0, TRACE_SEED) }
+}
+
+const TRACE: &str = "link.csv";
+const TRACE_SEED: u64 = 14;
 
 /// Writes `demo.json`. Paths count from the folder.
 pub(super) fn write_demo_json(folder: &Folder, network: &Network) -> Result<(), DemoError> {
@@ -157,9 +179,9 @@ ca = "pki/ca.pem"
 "#
         )
     };
+    let rate = options.link_rate_bps.map_or_else(|| format!("trace = \"{TRACE}\""), |rate| format!("constant_bps = {rate:?}"));
     format!(
-        "# Written by `kme demo`, for the emulated QKD link.\n\nconstant_bps = {:?}\ncontrol = \"127.0.0.1:{}\"\n{}{}",
-        options.link_rate_bps,
+        "# Written by `kme demo`, for the emulated QKD link.\n\n{rate}\ncontrol = \"127.0.0.1:{}\"\n{}{}",
         ports.link_control,
         end("a", ports.link_a, "link-a", "north"),
         end("b", ports.link_b, "link-b", "south"),

@@ -6,13 +6,13 @@ use std::net::TcpListener;
 use super::files;
 use super::folder::Folder;
 use super::narrator::Narrator;
-use super::process::Server;
+use super::process::{Server, Servers};
 use super::{DemoError, Options};
 
 /// The link and the KMEs, all ready.
 #[derive(Debug)]
 pub(super) struct Network {
-    link: Server,
+    link_pid: Option<u32>,
     control: String,
     pub(super) north: KmeProcess,
     pub(super) south: KmeProcess,
@@ -20,14 +20,19 @@ pub(super) struct Network {
 
 impl Network {
     /// Writes the configuration and starts everything. Where ports were not given, others are tried if one is taken.
-    pub(super) async fn start(options: &Options, folder: &Folder, narrator: &Narrator) -> Result<Self, DemoError> {
+    pub(super) async fn start(
+        options: &Options,
+        folder: &Folder,
+        narrator: &Narrator,
+        servers: &mut Servers,
+    ) -> Result<Self, DemoError> {
         let mut attempts_left = ATTEMPTS;
         loop {
             let ports = Ports::choose(options.base_port).map_err(DemoError::Ports)?;
             files::write_configuration(folder, options, &ports)?;
             attempts_left -= 1;
-            match Self::start_at(options, folder, narrator, &ports).await {
-                Err(DemoError::Ended { log_tail, .. }) if is_port_taken(&log_tail) && ports.is_taken() => {
+            match Self::start_at(options, folder, narrator, servers, &ports).await {
+                Err(DemoError::Ended { log_tail, .. }) if is_port_taken(&log_tail) && ports.is_taken(servers).await => {
                     return Err(DemoError::PortTaken { port: options.base_port, log_tail });
                 }
                 Err(DemoError::Ended { log_tail, .. }) if is_port_taken(&log_tail) && attempts_left > 0 => {}
@@ -36,22 +41,31 @@ impl Network {
         }
     }
 
-    async fn start_at(options: &Options, folder: &Folder, narrator: &Narrator, ports: &Ports) -> Result<Self, DemoError> {
-        let log = |name: &str| folder.join("log").join(format!("{name}.log"));
-        let config = |name: &str| folder.join(&format!("{name}.toml"));
-        let link = Server::start("the QKD link", &["demo-link", "serve"], config("link"), log("link")).await?;
-        narrator.tell(&format!("the QKD link runs: {} Mbit/s of key", options.link_rate_bps / 1e6));
-
-        let (north, south) = tokio::try_join!(
-            Server::start("KME north", &["serve"], config("north"), log("north")),
-            Server::start("KME south", &["serve"], config("south"), log("south")),
-        )?;
-        let north = KmeProcess { id: "north", server: north, ports: ports.north };
-        let south = KmeProcess { id: "south", server: south, ports: ports.south };
+    async fn start_at(
+        options: &Options,
+        folder: &Folder,
+        narrator: &Narrator,
+        servers: &mut Servers,
+        ports: &Ports,
+    ) -> Result<Self, DemoError> {
+        // Of a former attempt: the folders of the KMEs must be free.
+        servers.stop().await;
+        let mut start = |name: &'static str, part: &[&str], stem: &str| {
+            let log = folder.join("log").join(format!("{stem}.log"));
+            let server = Server::start(name, part, folder.join(&format!("{stem}.toml")), log)?;
+            let pid = server.pid();
+            servers.add(server);
+            Ok::<_, DemoError>(pid)
+        };
+        let link_pid = start("the QKD link", &["demo-link", "serve"], "link")?;
+        let north = KmeProcess { id: "north", pid: start("KME north", &["serve"], "north")?, ports: ports.north };
+        let south = KmeProcess { id: "south", pid: start("KME south", &["serve"], "south")?, ports: ports.south };
+        servers.ready().await?;
+        narrator.tell(&format!("the QKD link runs: {}", files::rate(options)));
         for kme in [&north, &south] {
-            narrator.tell(&format!("KME {} serves at {} (process {})", kme.id, kme.url(), kme.pid().unwrap_or_default()));
+            narrator.tell(&format!("KME {} serves at {} (process {})", kme.id, kme.url(), kme.pid.unwrap_or_default()));
         }
-        Ok(Self { link, control: format!("http://127.0.0.1:{}", ports.link_control), north, south })
+        Ok(Self { link_pid, control: format!("http://127.0.0.1:{}", ports.link_control), north, south })
     }
 
     /// The URL of the link's control.
@@ -60,29 +74,7 @@ impl Network {
     }
 
     pub(super) fn link_pid(&self) -> Option<u32> {
-        self.link.pid()
-    }
-
-    /// Whether all are still there.
-    pub(super) fn check(&mut self) -> Result<(), DemoError> {
-        self.link.check()?;
-        self.north.server.check()?;
-        self.south.server.check()
-    }
-
-    /// Waits until one of them ends, which it should not.
-    pub(super) async fn ended(&mut self) -> DemoError {
-        tokio::select! {
-            error = self.link.ended() => error,
-            error = self.north.server.ended() => error,
-            error = self.south.server.ended() => error,
-        }
-    }
-
-    /// Has all end in order.
-    pub(super) async fn stop(self) {
-        tokio::join!(self.north.server.stop(), self.south.server.stop());
-        self.link.stop().await;
+        self.link_pid
     }
 }
 
@@ -90,7 +82,7 @@ impl Network {
 #[derive(Debug)]
 pub(super) struct KmeProcess {
     id: &'static str,
-    server: Server,
+    pid: Option<u32>,
     ports: KmePorts,
 }
 
@@ -100,7 +92,7 @@ impl KmeProcess {
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
-        self.server.pid()
+        self.pid
     }
 
     pub(super) fn url(&self) -> String {
@@ -152,7 +144,9 @@ impl Ports {
     }
 
     /// Whether one of the ports that were given is somebody else's.
-    fn is_taken(&self) -> bool {
+    async fn is_taken(&self, servers: &mut Servers) -> bool {
+        // So that none of them is ours.
+        servers.stop().await;
         let taken = |port| TcpListener::bind(("127.0.0.1", port)).is_err();
         self.given && (taken(self.north.northbound) || taken(self.south.northbound))
     }

@@ -13,6 +13,47 @@ use tokio::time::timeout;
 
 use super::DemoError;
 
+/// The processes that were started, whether they are ready or not: none is forgotten, whatever becomes of its start.
+#[derive(Debug, Default)]
+pub(super) struct Servers(Vec<Server>);
+
+impl Servers {
+    /// Adds one.
+    pub(super) fn add(&mut self, server: Server) {
+        self.0.push(server);
+    }
+
+    /// Waits until all say that they are ready.
+    pub(super) async fn ready(&mut self) -> Result<(), DemoError> {
+        for server in &mut self.0 {
+            server.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether all are still there.
+    pub(super) fn check(&mut self) -> Result<(), DemoError> {
+        self.0.iter_mut().try_for_each(Server::check)
+    }
+
+    /// Waits until one of them ends, which it should not.
+    pub(super) async fn ended(&mut self) -> DemoError {
+        loop {
+            if let Err(error) = self.check() {
+                return error;
+            }
+            tokio::time::sleep(CHECK_PAUSE).await;
+        }
+    }
+
+    /// Has all end in order, the last that was started first.
+    pub(super) async fn stop(&mut self) {
+        while let Some(server) = self.0.pop() {
+            server.stop().await;
+        }
+    }
+}
+
 /// A process that serves until its standard input closes. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -20,12 +61,14 @@ pub(super) struct Server {
     child: Child,
     /// Held open: the process ends when this closes.
     stdin: Option<ChildStdin>,
+    /// Where it says that it is ready; nothing once it has.
+    stdout: Option<BufReader<ChildStdout>>,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts a process in the part that `arguments` name, and waits until it says that it is ready.
-    pub(super) async fn start(name: &'static str, arguments: &[&str], config: PathBuf, log: PathBuf) -> Result<Self, DemoError> {
+    /// Starts a process in the part that `arguments` name.
+    pub(super) fn start(name: &'static str, arguments: &[&str], config: PathBuf, log: PathBuf) -> Result<Self, DemoError> {
         let start_error = |source| DemoError::Start { name, source };
         let log_file = File::create(&log).map_err(|source| DemoError::File { path: log.clone(), source })?;
         let mut command = this_program().map_err(start_error)?;
@@ -35,18 +78,20 @@ impl Server {
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn().map_err(start_error)?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let mut server = Self { name, child, stdin, log };
-        let Some(stdout) = stdout else { return Err(server.not_ready()) };
-        let mut stdout = BufReader::new(stdout);
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().map(BufReader::new));
+        Ok(Self { name, child, stdin, stdout, log })
+    }
+
+    async fn ready(&mut self) -> Result<(), DemoError> {
+        let Some(mut stdout) = self.stdout.take() else { return Ok(()) };
         match timeout(READY_LIMIT, ready_line(&mut stdout)).await {
             Ok(true) => {}
-            Ok(false) => return Err(server.ended().await),
-            Err(_) => return Err(server.not_ready()),
+            Ok(false) => return Err(self.ended().await),
+            Err(_) => return Err(self.not_ready()),
         }
         // Nothing more is expected, but a full pipe would stop the process.
         tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
-        Ok(server)
+        Ok(())
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -54,7 +99,7 @@ impl Server {
     }
 
     /// Waits until the process ends, which it should not.
-    pub(super) async fn ended(&mut self) -> DemoError {
+    async fn ended(&mut self) -> DemoError {
         match self.child.wait().await {
             Ok(status) => self.ended_with(status),
             Err(source) => DemoError::Start { name: self.name, source },
@@ -62,7 +107,7 @@ impl Server {
     }
 
     /// Whether it is still there.
-    pub(super) fn check(&mut self) -> Result<(), DemoError> {
+    fn check(&mut self) -> Result<(), DemoError> {
         match self.child.try_wait() {
             Ok(Some(status)) => Err(self.ended_with(status)),
             _ => Ok(()),
@@ -70,7 +115,7 @@ impl Server {
     }
 
     /// Has the process end in order, or else kills it.
-    pub(super) async fn stop(mut self) {
+    async fn stop(mut self) {
         drop(self.stdin.take());
         if timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
             // It is gone already if this fails.
@@ -95,6 +140,7 @@ pub(super) fn this_program() -> std::io::Result<Command> {
 }
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
+const CHECK_PAUSE: Duration = Duration::from_millis(50);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 const TAIL_LINES: usize = 12;
 const MAX_TAIL_OCTETS: u64 = 8 << 10;
