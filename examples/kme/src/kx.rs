@@ -27,7 +27,7 @@ mod server;
 pub mod wire;
 
 pub use failure::Failure;
-pub use peer::PeerCounters;
+pub use peer::{PeerCounters, Room};
 
 use client::{Address, Dialler};
 use peer::Peer;
@@ -100,8 +100,8 @@ pub enum KxEvent {
     Up(KmId),
     /// The neighbour cannot be spoken to any more.
     Down(KmId),
-    /// The neighbour says something.
-    Message(KmId, KmMessage),
+    /// The neighbour says something. It can say but so much more until the room is dropped, so it goes where the message goes.
+    Message(KmId, KmMessage, Room),
     /// Somebody who connected was turned away, or cut off for what they sent.
     Refused {
         /// Who, if they proved to be a neighbour.
@@ -127,8 +127,7 @@ pub struct Kx(Arc<Shared>);
 impl Kx {
     /// Starts to listen and to dial, within a tokio runtime, until `shutdown` is over.
     ///
-    /// `events` is called from the tasks of the connections, in order for each neighbour, and must not block: what it does not
-    /// take at once it drops.
+    /// `events` is called from the tasks of the connections, in order for each neighbour, and must not block.
     ///
     /// # Errors
     /// [`KxError`] when the list of neighbours makes no sense.

@@ -10,7 +10,6 @@ mod queue;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use itu_y3803::{ApplicationId, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties};
@@ -18,6 +17,7 @@ use relay_core::{Event, Input, KeyManager, Refusal};
 use tokio::sync::oneshot;
 
 use crate::config::Durability;
+use crate::kx::Room;
 use crate::random::Random;
 use crate::store::AnyStore;
 
@@ -25,9 +25,6 @@ pub use leases::Shelf;
 
 use engine::{Command, Engine};
 use leases::Leases;
-
-/// The most messages of neighbours that wait for the engine.
-const MAX_MESSAGES: usize = 16 * 1024;
 
 /// What the engine's thread does to the world: never blocks.
 pub trait Effects: Send + 'static {
@@ -48,8 +45,6 @@ pub trait Effects: Send + 'static {
 pub struct Node {
     commands: queue::Sender<Command>,
     leases: Arc<Leases>,
-    /// How many messages of neighbours wait.
-    messages: Arc<AtomicUsize>,
     durability: Durability,
 }
 
@@ -94,23 +89,17 @@ impl Node {
     ) -> std::io::Result<(Self, NodeThread)> {
         let (commands, queue) = queue::queue();
         let leases = Arc::new(Leases::new(manager.config().lease_octets));
-        let messages = Arc::new(AtomicUsize::new(0));
-        let node = Self { commands, leases: Arc::clone(&leases), messages: Arc::clone(&messages), durability };
+        let node = Self { commands, leases: Arc::clone(&leases), durability };
         let effects = effects(node.clone());
-        let engine = Engine::new(manager, queue, leases, messages, effects);
+        let engine = Engine::new(manager, queue, leases, effects);
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run())?;
         Ok((node, NodeThread(thread)))
     }
 
-    /// Tells the engine what a neighbour said. False when too much of that waits already: then it is dropped, and the neighbour
-    /// will say it again.
-    pub fn message(&self, from: KmId, message: KmMessage) -> bool {
-        let waiting = self.messages.fetch_add(1, Ordering::Relaxed);
-        if waiting >= MAX_MESSAGES {
-            self.messages.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        self.commands.send(Command::Message { from, message }).is_ok()
+    /// Tells the engine what a neighbour said. The room is dropped when the engine is through with it.
+    pub fn message(&self, from: KmId, message: KmMessage, room: Room) {
+        // After the end nobody needs to know.
+        let _ = self.commands.send(Command::Message { from, message, room });
     }
 
     /// Tells the engine what happened.

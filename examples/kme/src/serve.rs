@@ -1,5 +1,6 @@
 //! The KME, assembled: store, engine, QKD modules, neighbours, applications, operators.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -138,6 +139,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
         kx: kx_for_effects,
         modules,
         metrics: metrics.clone(),
+        misbehaviour: Sparing::default(),
     })
     .map_err(ServeError::Thread)?;
 
@@ -276,6 +278,27 @@ struct World {
     kx: watch::Receiver<Option<Kx>>,
     modules: Modules,
     metrics: Metrics,
+    misbehaviour: Sparing,
+}
+
+/// Tells of something once a second for each neighbour: it has a metric, and a neighbour must not fill the log.
+#[derive(Default)]
+struct Sparing(HashMap<KmId, (Instant, u64)>);
+
+impl Sparing {
+    /// How often it was not told since the last time, if it is to be told now.
+    fn tell(&mut self, of: &KmId, now: Instant) -> Option<u64> {
+        let Some((last, untold)) = self.0.get_mut(of) else {
+            self.0.insert(of.clone(), (now, 0));
+            return Some(0);
+        };
+        if now.saturating_duration_since(*last) < Duration::from_secs(1) {
+            *untold += 1;
+            return None;
+        }
+        *last = now;
+        Some(std::mem::take(untold))
+    }
 }
 
 impl Effects for World {
@@ -301,7 +324,11 @@ impl Effects for World {
             Event::NotBound { block } => tracing::warn!(%block, "block not bound, and burnt"),
             Event::Expired { pool, id } => tracing::info!(?pool, %id, "expired"),
             Event::PeerRenewed { peer } => tracing::warn!(%peer, "the neighbour has a new store; what was agreed is burnt"),
-            Event::Misbehaviour { from, what } => tracing::error!(%from, %what, "misbehaviour of a neighbour"),
+            Event::Misbehaviour { from, what } => {
+                if let Some(untold) = self.misbehaviour.tell(from, Instant::now()) {
+                    tracing::error!(%from, %what, untold, "misbehaviour of a neighbour");
+                }
+            }
             _ => {}
         }
     }
@@ -321,11 +348,7 @@ fn tell_node(node: &Node, metrics: &Metrics, event: KxEvent) {
             tracing::warn!(%peer, "the connection to the neighbour is gone");
             node.input(Input::PeerDown { peer });
         }
-        KxEvent::Message(from, message) => {
-            if !node.message(from, message) {
-                metrics.connection("message of a neighbour dropped");
-            }
-        }
+        KxEvent::Message(from, message, room) => node.message(from, message, room),
         KxEvent::Refused { peer, address, reason } => {
             metrics.connection("neighbour refused");
             tracing::warn!(?peer, %address, %reason, "a connection to the port for neighbours was refused");
@@ -399,5 +422,20 @@ fn harden() {
         if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {
             tracing::info!(%error, "memory cannot be locked and may be swapped; LimitMEMLOCK=infinity would allow it");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_is_told_of_once_a_second() {
+        let (north, south) = (KmId::new("north").expect("valid"), KmId::new("south").expect("valid"));
+        let (mut sparing, start) = (Sparing::default(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        let told: Vec<_> = [0, 1, 999, 1000, 1001, 3000].map(|millis| sparing.tell(&north, at(millis))).into();
+        assert_eq!(told, [Some(0), None, None, Some(2), None, Some(1)]);
+        assert_eq!(sparing.tell(&south, at(1)), Some(0), "each by itself");
     }
 }

@@ -1,16 +1,20 @@
 //! A neighbour: its queue and its counters.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use itu_y3803::message::Body;
 use itu_y3803::{KmId, KmMessage};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// The most messages that wait for one neighbour.
 const QUEUE_MESSAGES: usize = 4096;
 /// The most octets of sealed key that wait for one neighbour.
 const QUEUE_OCTETS: usize = 16 << 20;
+/// The most octets of a neighbour's messages that wait here. Then its session is not read, and HTTP/2 holds it back.
+const INBOX_OCTETS: u32 = 16 << 20;
+/// What a message takes beside its octets on the wire.
+const MESSAGE_OCTETS: usize = 512;
 
 /// What is counted for a neighbour.
 #[derive(Debug, Default)]
@@ -88,13 +92,22 @@ pub(super) struct Peer {
     pub(super) id: KmId,
     queue: mpsc::Sender<KmMessage>,
     queued_octets: AtomicUsize,
+    inbox: Arc<Semaphore>,
     counters: PeerCounters,
+}
+
+/// The room that a neighbour's messages take until they are dealt with; given back when the last message of their frame drops
+/// it.
+#[derive(Clone, Debug)]
+pub struct Room {
+    _octets: Arc<OwnedSemaphorePermit>,
 }
 
 impl Peer {
     pub(super) fn new(id: KmId) -> (Self, Queue) {
         let (queue, messages) = mpsc::channel(QUEUE_MESSAGES);
-        let peer = Self { id, queue, queued_octets: AtomicUsize::new(0), counters: PeerCounters::default() };
+        let inbox = Arc::new(Semaphore::new(INBOX_OCTETS as usize));
+        let peer = Self { id, queue, queued_octets: AtomicUsize::new(0), inbox, counters: PeerCounters::default() };
         (peer, Queue(messages))
     }
 
@@ -111,6 +124,13 @@ impl Peer {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
         sent
+    }
+
+    /// Waits for room for the messages of a frame. `None` never comes: nobody closes the inbox.
+    pub(super) async fn room(&self, messages: usize, octets: usize) -> Option<Room> {
+        let octets = u32::try_from(octets + messages * MESSAGE_OCTETS).unwrap_or(u32::MAX).min(INBOX_OCTETS);
+        let permit = self.inbox.clone().acquire_many_owned(octets).await.ok()?;
+        Some(Room { _octets: Arc::new(permit) })
     }
 
     pub(super) fn up(&self, group: &'static str) {

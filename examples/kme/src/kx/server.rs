@@ -277,8 +277,9 @@ async fn hear(shared: &Shared, caller: &Caller, mut frames: Streaming<Frame>) ->
         };
         let messages = wire::decode(&frame).inspect_err(|_| peer.unreadable())?;
         peer.received(messages.len(), frame.len());
+        let Some(room) = peer.room(messages.len(), frame.len()).await else { return Ok(()) };
         for message in messages {
-            shared.tell(KxEvent::Message(peer.id.clone(), message));
+            shared.tell(KxEvent::Message(peer.id.clone(), message, room.clone()));
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use itu_y3803::{ApplicationId, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties};
@@ -13,6 +12,7 @@ use tokio::sync::oneshot;
 use super::leases::{Leases, Shelf};
 use super::queue::Receiver;
 use super::{Effects, EngineFailed, LinkLevel, NoKeys};
+use crate::kx::Room;
 use crate::random::Random;
 use crate::store::{AnyStore, StoreError};
 use crate::wall_now;
@@ -26,7 +26,7 @@ pub(super) type Keys = Result<Vec<KsaKey>, NoKeys>;
 
 pub(super) enum Command {
     Input(Input),
-    Message { from: KmId, message: KmMessage },
+    Message { from: KmId, message: KmMessage, room: Room },
     Supply { parties: Parties, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
     Lease { shelf: Arc<Shelf>, number: NonZeroU32, size: KeySize, answer: oneshot::Sender<Keys> },
     Refill { shelf: Arc<Shelf> },
@@ -47,7 +47,6 @@ pub(super) struct Engine<E> {
     manager: KeyManager<AnyStore, Random>,
     queue: Receiver<Command>,
     leases: Arc<Leases>,
-    messages: Arc<AtomicUsize>,
     effects: E,
     waiting: HashMap<OrderId, Waiting>,
     next_order: u64,
@@ -55,15 +54,9 @@ pub(super) struct Engine<E> {
 }
 
 impl<E: Effects> Engine<E> {
-    pub(super) fn new(
-        manager: KeyManager<AnyStore, Random>,
-        queue: Receiver<Command>,
-        leases: Arc<Leases>,
-        messages: Arc<AtomicUsize>,
-        effects: E,
-    ) -> Self {
+    pub(super) fn new(manager: KeyManager<AnyStore, Random>, queue: Receiver<Command>, leases: Arc<Leases>, effects: E) -> Self {
         let last_timeout = Instant::now();
-        Self { manager, queue, leases, messages, effects, waiting: HashMap::new(), next_order: 0, last_timeout }
+        Self { manager, queue, leases, effects, waiting: HashMap::new(), next_order: 0, last_timeout }
     }
 
     pub(super) fn run(mut self) -> Result<(), EngineFailed> {
@@ -119,10 +112,7 @@ impl<E: Effects> Engine<E> {
     fn command(&mut self, now: Now, command: Command) -> Result<bool, Stopped<StoreError>> {
         let input = match command {
             Command::Input(input) => input,
-            Command::Message { from, message } => {
-                self.messages.fetch_sub(1, Ordering::Relaxed);
-                Input::Message { from, message }
-            }
+            Command::Message { from, message, room: _room } => Input::Message { from, message },
             Command::Supply { parties, number, size, answer } => {
                 let order = self.order(Waiting::Keys(answer));
                 Input::Supply { order, parties, number, size }

@@ -237,6 +237,32 @@ async fn frames_that_cannot_be_read_end_the_session() {
     assert_eq!(north.kx.peers().next().expect("one neighbour").1.unreadable(), 3);
 }
 
+/// What the engine has not dealt with is not read without end: HTTP/2 holds back who says more.
+#[tokio::test]
+async fn a_neighbour_that_says_too_much_has_to_wait() {
+    let world = World::new();
+    let (mut north, mut south) = world.pair().await;
+    south.up("north").await;
+    let mut sent = 0;
+    // 64 KiB each; the queues of both ends have 16 MiB each.
+    'messages: while sent < 2000 {
+        for _ in 0..100 {
+            if south.kx.send(&km("north"), notification(sent)) {
+                sent += 1;
+                continue 'messages;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        break;
+    }
+    assert!(sent < 1000, "{sent} of 64 KiB are taken, and none was dealt with");
+    for number in 0..sent {
+        assert_eq!(north.message("south").await, number);
+    }
+    assert!(south.kx.send(&km("north"), notification(sent)), "on it goes");
+    assert_eq!(north.message("south").await, sent);
+}
+
 #[tokio::test]
 async fn new_tls_settings_close_old_sessions() {
     let world = World::new();

@@ -155,7 +155,7 @@ impl Kme {
     pub(crate) async fn message(&mut self, peer: &str) -> u64 {
         let (from, message) = self
             .wait(|event| match event {
-                KxEvent::Message(from, message) => Some((from, message)),
+                KxEvent::Message(from, message, _) => Some((from, message)),
                 _ => None,
             })
             .await;
