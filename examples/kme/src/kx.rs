@@ -21,7 +21,6 @@ use transport::tls::ServerTls;
 mod client;
 pub(crate) mod codec;
 mod failure;
-mod line;
 mod peer;
 mod server;
 pub mod wire;

@@ -44,9 +44,11 @@ use crate::tls::Negotiated;
 
 mod connector;
 mod error;
+mod line;
 mod wiped;
 
 pub use error::ClientError;
+pub use line::{LastWord, Line};
 
 use connector::Connector;
 use wiped::WipedBuffer;

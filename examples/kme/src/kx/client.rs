@@ -19,11 +19,11 @@ use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Endpoint, Uri};
+use transport::client::Line;
 
 use super::codec::Frame;
 use super::codec::generated::key_management_client::KeyManagementClient;
 use super::failure::{Shaken, check_handshake};
-use super::line::{LastWord, Line};
 use super::peer::{Peer, Queue};
 use super::{Failure, KxEvent, Shared, wire};
 
@@ -83,21 +83,24 @@ impl Dialler {
 
     async fn open(&self) -> Result<Session, Failure> {
         let (stream, shaken) = self.connect().await?;
-        let last_word = LastWord::default();
+        let line = Line::new(stream, ());
+        let last_word = line.last_word().clone();
+        // What the failure is due to: TLS if it said something, else what gRPC says.
+        let failure = |code| last_word.get().map_or(Failure::Session(code), Failure::Tls);
         let times = &self.shared.times;
         let channel = Endpoint::from(self.address.uri.clone())
             .http2_keep_alive_interval(times.keep_alive)
             .keep_alive_timeout(times.keep_alive_answer)
             .keep_alive_while_idle(true)
-            .connect_with_connector(OnceConnector(Some(Line::new(stream, last_word.clone()))))
+            .connect_with_connector(OnceConnector(Some(line)))
             .await
-            .map_err(|_| last_word.or(tonic::Code::Unavailable))?;
+            .map_err(|_| failure(tonic::Code::Unavailable))?;
         let (frames, outgoing) = mpsc::channel(FRAMES_AHEAD);
         let responses = KeyManagementClient::new(channel)
             .max_decoding_message_size(MAX_RESPONSE_OCTETS)
             .session(ReceiverStream::new(outgoing))
             .await
-            .map_err(|status| last_word.or(status.code()))?
+            .map_err(|status| failure(status.code()))?
             .into_inner();
         Ok(Session { frames, responses, group: shaken.group, validity_left: shaken.validity_left })
     }
@@ -176,10 +179,10 @@ struct Session {
 }
 
 /// Gives tonic the connection that was made already, and no second one.
-struct OnceConnector(Option<Line>);
+struct OnceConnector(Option<Line<()>>);
 
 impl tower_service::Service<Uri> for OnceConnector {
-    type Response = TokioIo<Line>;
+    type Response = TokioIo<Line<()>>;
     type Error = io::Error;
     type Future = Ready<io::Result<Self::Response>>;
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,13 +12,11 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::error::tls_failure;
-use super::{ClientError, ClientOptions, ServerFacts};
+use super::{ClientError, ClientOptions, Line, ServerFacts};
 use crate::identity::IdentityError;
 use crate::tls::{Negotiated, assert_post_quantum};
 
@@ -34,7 +32,7 @@ impl Connector {
         Self { tls, options }
     }
 
-    async fn connect(self, uri: Uri) -> Result<TokioIo<SecureStream>, ClientError> {
+    async fn connect(self, uri: Uri) -> Result<TokioIo<Line<ServerFacts>>, ClientError> {
         let host = uri.host().ok_or(ClientError::NotHttps)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ClientError::NotHttps)?;
@@ -58,12 +56,12 @@ impl Connector {
         }
         let certificate = leaf.map(|leaf| Bytes::copy_from_slice(leaf)).unwrap_or_default();
         let facts = ServerFacts { address, certificate, negotiated: Negotiated::of(connection) };
-        Ok(TokioIo::new(SecureStream { stream, facts, last_word: LastWord::default() }))
+        Ok(TokioIo::new(Line::new(stream, facts)))
     }
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<SecureStream>;
+    type Response = TokioIo<Line<ServerFacts>>;
     type Error = ClientError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -78,70 +76,10 @@ impl tower_service::Service<Uri> for Connector {
     }
 }
 
-/// The TLS failure that ended a connection, kept because hyper often reports but its consequence.
-#[derive(Clone, Default)]
-pub(super) struct LastWord(Arc<OnceLock<rustls::Error>>);
-
-impl LastWord {
-    pub(super) fn get(&self) -> Option<rustls::Error> {
-        self.0.get().cloned()
-    }
-
-    fn listen<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &polled
-            && let Some(failure) = tls_failure(error)
-        {
-            // The first one counts.
-            let _ = self.0.set(failure.clone());
-        }
-        polled
-    }
-}
-
-/// A TLS stream that knows what it is connected to.
-pub(super) struct SecureStream {
-    stream: TlsStream<TcpStream>,
-    facts: ServerFacts,
-    last_word: LastWord,
-}
-
-impl Connection for SecureStream {
+impl Connection for Line<ServerFacts> {
     fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(self.facts.clone()).extra(self.last_word.clone());
-        if self.facts.negotiated.http2 { connected.negotiated_h2() } else { connected }
-    }
-}
-
-impl AsyncRead for SecureStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.last_word.listen(polled)
-    }
-}
-
-impl AsyncWrite for SecureStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.last_word.listen(polled)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        self.last_word.listen(polled)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.last_word.listen(polled)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.last_word.listen(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        let connected = Connected::new().extra(self.about().clone()).extra(self.last_word().clone());
+        if self.about().negotiated.http2 { connected.negotiated_h2() } else { connected }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Extensions;
 use hyper_util::client::legacy;
 
-use super::connector::LastWord;
+use super::line::LastWord;
 use crate::identity::IdentityError;
 use crate::tls::TlsError;
 
