@@ -240,7 +240,7 @@ fn demonstrate(arguments: DemoArguments) -> Done {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(async {
-        let stop = serve::StopSignals::new(arguments.exit_with_parent).map_err(demo::DemoError::Signals)?;
+        let stop = transport::stop::StopSignals::new(arguments.exit_with_parent).map_err(demo::DemoError::Signals)?;
         demo::run(options, stop.received()).await
     })?)
 }

@@ -1,7 +1,6 @@
 //! A link as servers: both ends on HTTPS, the control on plain HTTP.
 
-use std::future::pending;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +9,11 @@ use bytes::Bytes;
 use etsi014::{Body, Rejection};
 use http::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use transport::server::{Handler, Limits, Peer, Server};
+use transport::stop::StopSignals;
 use transport::tls::{self, Credentials, Northbound, Pem, ServerTls, TlsError, Trust};
 
 use crate::config::{Config, ConfigError, EndConfig};
@@ -52,7 +52,7 @@ pub async fn run(config: Config, until: Until) -> Result<(), LinkError> {
         eprintln!("qkd-link: warning: the keys are a test pattern and NOT SECRET");
     }
     // Before the ready line, so that a signal sent because of it is not lost.
-    let stop = StopSignals::new(until).map_err(LinkError::Runtime)?;
+    let stop = StopSignals::new(until == Until::SignalOrStdinCloses).map_err(LinkError::Runtime)?;
     let mut running = serve(config).await?;
     let ports = serde_json::json!({
         "event": "ready",
@@ -243,69 +243,4 @@ async fn tick(link: Arc<Link>, stop: watch::Receiver<bool>) {
         () = stopped(stop) => {}
         () = ticking => {}
     }
-}
-
-struct StopSignals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    stdin: Option<oneshot::Receiver<()>>,
-}
-
-impl StopSignals {
-    fn new(until: Until) -> io::Result<Self> {
-        #[cfg(unix)]
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: signal(SignalKind::terminate())?,
-            #[cfg(unix)]
-            interrupt: signal(SignalKind::interrupt())?,
-            stdin: (until == Until::SignalOrStdinCloses).then(stdin_closed),
-        })
-    }
-
-    #[cfg(unix)]
-    async fn received(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            () = closed(self.stdin) => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn received(self) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            () = closed(self.stdin) => {}
-        }
-    }
-}
-
-async fn closed(stdin: Option<oneshot::Receiver<()>>) {
-    match stdin {
-        Some(stdin) => drop(stdin.await),
-        None => pending().await,
-    }
-}
-
-/// Reads standard input to its end on a thread of its own: a read in the runtime would keep the runtime from ending.
-fn stdin_closed() -> oneshot::Receiver<()> {
-    let (sender, receiver) = oneshot::channel();
-    std::thread::spawn(move || {
-        let mut input = io::stdin().lock();
-        let mut ignored = [0; 256];
-        loop {
-            match input.read(&mut ignored) {
-                Ok(0) => break,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
-                _ => {}
-            }
-        }
-        // The receiver may be gone: then the link has ended already.
-        let _ = sender.send(());
-    });
-    receiver
 }

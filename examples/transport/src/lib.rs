@@ -9,6 +9,7 @@
 //! - [`server`] accepts connections, keeps to [`server::Limits`], and hands each request with its [`server::Peer`] to a
 //!   [`server::Handler`].
 //! - [`client`] sends requests over kept-alive connections and gives bodies back in buffers that are wiped on drop.
+//! - [`stop`] is how a program is told to stop.
 //! - [`pki`] makes throw-away certificates for tests and demonstrations.
 //!
 //! # What is wiped, and what is not
@@ -21,4 +22,5 @@ pub mod client;
 pub mod identity;
 pub mod pki;
 pub mod server;
+pub mod stop;
 pub mod tls;
