@@ -110,8 +110,7 @@ impl Lease {
 
     /// Drops blocks whose slaves would not have the time to collect.
     pub fn drop_stale(&mut self, now: WallTime) {
-        while self.blocks.front().is_some_and(|block| now.after(self.collect_time) >= block.info().expires) {
-            self.drop_first();
-        }
+        // Not only the oldest: a later block may have been given a shorter life.
+        self.retain(|block| now.after(self.collect_time) < block.info().expires);
     }
 }

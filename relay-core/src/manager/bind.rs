@@ -287,6 +287,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if !well_formed {
             return Ok(Err(Misbehaviour::Malformed));
         }
+        // The sender relies on its own clock for when it may still supply from the block. It says the same for up to `give_up`.
+        let skew = self.config.clock_skew;
+        if told.created > now.wall.after(skew) || told.created.after(skew + self.config.give_up) < now.wall {
+            return Ok(Err(Misbehaviour::ClockApart));
+        }
         let homes_fit = self.home(told.parties.master()) == Some(from)
             && told.parties.slaves().iter().all(|slave| self.home(slave) == Some(&self.config.id));
         if !homes_fit {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use itu_y3803::{ApplicationId, KeyId, KmId, Parties, RandomSource, WallTime};
+use itu_y3803::{ApplicationId, Incarnation, KeyId, KmId, Parties, RandomSource, WallTime};
 
 use super::bind::has_slaves_here;
+use super::peers::Peer;
 use super::{KeyManager, Now, OrderId, Output, Refusal};
 use crate::block::{CollectBlock, Collected};
 use crate::key_id::{IdCipher, Place};
@@ -121,8 +122,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     fn locate(&self, slave: &ApplicationId, master: &ApplicationId, id: KeyId) -> Asked {
-        let Some(home) = self.home(master) else { return Asked::Unknown };
-        let Some((block, place)) = self.find_place(home, id) else { return Asked::Unknown };
+        let Some((block, place)) = self.find_place(master, id) else { return Asked::Unknown };
         match self.collectable.get(&block) {
             Some(known) if known.parties.master() != master => Asked::Unknown,
             Some(known) => match known.parties.slaves().binary_search(slave) {
@@ -131,22 +131,26 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             },
             // The master itself never has a part in it; nobody of this node has when all slaves are elsewhere.
             None if slave == master => Asked::ForOthers,
-            None if *home == self.config.id && !has_slaves_here(u64::from(place.block)) => Asked::ForOthers,
+            None if self.is_own(block) && !has_slaves_here(u64::from(place.block)) => Asked::ForOthers,
             None => Asked::Unknown,
         }
     }
 
-    /// The block that `id` names, if it was made by a life of the key manager `home`.
-    fn find_place(&self, home: &KmId, id: KeyId) -> Option<(KeyId, Place)> {
-        let place_in = |incarnation: itu_y3803::Incarnation, ids: &IdCipher| {
+    fn is_own(&self, block: KeyId) -> bool {
+        Incarnation::split(block).0 == self.notes.incarnation
+    }
+
+    /// The block that `id` names, if it was made by this key manager or a life of a neighbour: by that of the master as a rule,
+    /// but the master may have moved since, or be in the directory no more.
+    fn find_place(&self, master: &ApplicationId, id: KeyId) -> Option<(KeyId, Place)> {
+        let place_in = |incarnation: Incarnation, ids: &IdCipher| {
             let place = ids.place(id)?;
             Some((incarnation.key_id(u64::from(place.block)), place))
         };
-        if *home == self.config.id {
-            return place_in(self.notes.incarnation, &self.ids);
-        }
-        let lives = &self.peers.get(home)?.ids;
-        lives.iter().rev().find_map(|(incarnation, ids)| place_in(*incarnation, ids))
+        let own = || place_in(self.notes.incarnation, &self.ids);
+        let made_by = |peer: &Peer| peer.ids.iter().rev().find_map(|(incarnation, ids)| place_in(*incarnation, ids));
+        let of_master = self.home(master).and_then(|home| self.peers.get(home));
+        of_master.and_then(made_by).or_else(own).or_else(|| self.peers.values().find_map(made_by))
     }
 
     /// The block, out of the store until the next commit.

@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use itu_y3803::message::Body;
 use itu_y3803::{
@@ -49,6 +49,9 @@ use links::Link;
 use notes::Notes;
 use peers::Peer;
 use supply::SupplyPool;
+
+/// What the wall clock shows is noted no more often than this.
+const NOTE_CLOCK_AT_LEAST: Duration = Duration::from_millis(100);
 
 /// The time of an input: a monotonic instant for timers, wall time for what is stored or sent.
 #[derive(Clone, Copy, Debug)]
@@ -267,7 +270,7 @@ pub enum Event {
         /// Which neighbour.
         peer: KmId,
     },
-    /// This node's wall clock was set back; what was ready to be supplied is burnt.
+    /// This node's wall clock was set back, now or while the node was down; what was ready to be supplied is burnt.
     ClockSetBack,
     /// A neighbour did what no conforming one does, or the link key differs at the two ends.
     Misbehaviour {
@@ -303,6 +306,9 @@ pub enum Misbehaviour {
     /// It says that it has the store of another.
     #[error("names the store of another as its own")]
     ForeignStore,
+    /// Its clock and this node's differ by more than they may: the two ends would not agree on when key expires.
+    #[error("has a clock that differs too much from this node's")]
+    ClockApart,
     /// It sends more than may be held for it.
     #[error("wants more held for it than is allowed")]
     TooMuch,
@@ -355,7 +361,8 @@ pub struct KeyManager<S: KeyStore, R> {
     /// Parties that were supplied in this batch, not from leases.
     supplied_from: BTreeSet<Arc<Parties>>,
     expiry: BTreeSet<(WallTime, Pool, KeyId)>,
-    last_now: Now,
+    /// When the wall clock was furthest ahead of the monotonic one, since it was last set back.
+    furthest: Now,
     staged: VecDeque<Output>,
     released: VecDeque<Output>,
     store_changed: bool,
@@ -393,7 +400,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             in_hand: BTreeMap::new(),
             supplied_from: BTreeSet::new(),
             expiry: BTreeSet::new(),
-            last_now: now,
+            furthest: now,
             staged: VecDeque::new(),
             released: VecDeque::new(),
             store_changed: false,
@@ -412,7 +419,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if self.stopped {
             return Err(Stopped::Before);
         }
-        let stepped = self.clock_stepped_back(now);
+        let watched = self.watch_clock(now);
         let done = match input {
             Input::PeerUp { peer } => {
                 self.peer_up(&peer, now);
@@ -437,7 +444,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             Input::Collect { order, slave, master, keys } => self.collect(now, order, &slave, &master, keys),
             Input::Timeout => self.timeout(now),
         };
-        let done = stepped.and(done);
+        let done = watched.and(done);
         let done = done.and_then(|()| if self.pools_wanting { self.fill_pools(now) } else { Ok(()) });
         self.fill_links(now);
         self.stop_on_error(done)
@@ -530,6 +537,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// Rebuilds the index from the store.
     fn load(&mut self, now: Now) -> Result<(), S::Error> {
+        // While this node was down; what was ready is burnt then, as it is while it runs.
+        let set_back = now.wall.after(self.config.clock_skew) < self.notes.clock;
+        if set_back {
+            self.notes.clock = now.wall;
+            self.notes_changed = true;
+            self.event(Event::ClockSetBack);
+        }
         let mut found = Vec::new();
         let mut collectable = Vec::new();
         self.store.visit(&mut |key| {
@@ -548,11 +562,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                     let same_end = self.links.get(link).is_some_and(|link| link.peer == *peer);
                     same_end && self.index_link_key(key.pool, key.id, link, *octets, key.expires)
                 }
-                What::Supply { parties, homes, created, octets } => {
-                    // Bound for other key managers than those where the slaves will ask today, or before the clock was set back.
+                What::Supply { parties, homes, octets } => {
+                    // Not bound for other key managers than those where the slaves will ask today.
                     let as_bound = parties.slaves().iter().zip(homes).all(|(slave, home)| self.home(slave) == Some(home));
-                    let made_before = *created <= now.wall.after(self.config.clock_skew);
-                    as_bound && made_before && self.index_supply(now, key.id, parties, *octets)
+                    as_bound && !set_back && self.index_supply(now, key.id, parties, *octets)
                 }
                 What::Collect => true,
             };
@@ -566,11 +579,19 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     /// A clock that was set back would let keys be supplied that are long deleted at the other end: they are burnt.
-    fn clock_stepped_back(&mut self, now: Now) -> Result<(), S::Error> {
-        let passed = now.instant.saturating_duration_since(self.last_now.instant);
-        let expected = self.last_now.wall.after(passed);
-        self.last_now = now;
-        if now.wall.after(self.config.clock_skew) >= expected {
+    fn watch_clock(&mut self, now: Now) -> Result<(), S::Error> {
+        let passed = now.instant.saturating_duration_since(self.furthest.instant);
+        let expected = self.furthest.wall.after(passed);
+        let set_back = now.wall.after(self.config.clock_skew) < expected;
+        // Small steps add up: so the measure is not what it showed last.
+        if set_back || now.wall >= expected {
+            self.furthest = now;
+        }
+        if set_back || now.wall > self.notes.clock.after((self.config.clock_skew / 2).max(NOTE_CLOCK_AT_LEAST)) {
+            self.notes.clock = now.wall;
+            self.notes_changed = true;
+        }
+        if !set_back {
             return Ok(());
         }
         self.event(Event::ClockSetBack);
@@ -711,7 +732,7 @@ struct Found {
 
 enum What {
     Link { link: LinkId, peer: KmId, octets: usize },
-    Supply { parties: Arc<Parties>, homes: Vec<KmId>, created: WallTime, octets: usize },
+    Supply { parties: Arc<Parties>, homes: Vec<KmId>, octets: usize },
     Collect,
 }
 
@@ -724,7 +745,6 @@ impl From<&StoredKey> for Found {
             StoredKey::Supply(block) => What::Supply {
                 parties: Arc::clone(&block.info.parties),
                 homes: block.homes.clone(),
-                created: block.info.created,
                 octets: block.octets_left(),
             },
             StoredKey::Collect(_) => What::Collect,

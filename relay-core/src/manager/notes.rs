@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use itu_y3803::{Incarnation, KeyId, KeyMaterial, KeySize, KmId, LinkId, RandomSource};
+use itu_y3803::{Incarnation, KeyId, KeyMaterial, KeySize, KmId, LinkId, RandomSource, WallTime};
 use zeroize::Zeroizing;
 
 use crate::encoding::{Reader, Unreadable, Writer};
@@ -15,6 +15,8 @@ pub(super) struct Notes {
     pub(super) id_secret: KeyMaterial,
     /// Numbers from here on were never used.
     pub(super) numbers_below: u64,
+    /// What this node's wall clock has shown, roughly: whether it was set back while the node was down.
+    pub(super) clock: WallTime,
     pub(super) peers: BTreeMap<KmId, PeerNotes>,
     /// The highest link key that was offered on a link by the current incarnation of its other end. Lower ones have had their
     /// chance: without this, an offer that is repeated late could bring a used pad back.
@@ -36,6 +38,7 @@ impl Notes {
             incarnation: Incarnation::from_octets(incarnation),
             id_secret: KeyMaterial::generate(secret_size, random),
             numbers_below: 0,
+            clock: WallTime::default(),
             peers: BTreeMap::new(),
             offered: BTreeMap::new(),
         }
@@ -48,11 +51,12 @@ impl Notes {
     pub(super) fn to_octets(&self) -> Zeroizing<Vec<u8>> {
         let peers: usize = self.peers.iter().map(|(id, peer)| 16 + id.as_str().len() + 48 * peer.lives.len()).sum();
         let offered: usize = self.offered.keys().map(|link| 24 + link.as_str().len()).sum();
-        let mut out = Writer::with_capacity(80 + peers + offered);
+        let mut out = Writer::with_capacity(88 + peers + offered);
         out.octet(VERSION);
         out.0.extend_from_slice(&self.incarnation.octets());
         out.octets(self.id_secret.expose_secret());
         out.number(self.numbers_below);
+        out.number(self.clock.millis());
         out.number(self.peers.len() as u64);
         for (id, peer) in &self.peers {
             out.text(id.as_str());
@@ -78,6 +82,7 @@ impl Notes {
         let incarnation = octets.incarnation()?;
         let id_secret = read_secret(&mut octets)?;
         let numbers_below = octets.number()?;
+        let clock = octets.number().map(WallTime::from_millis)?;
         let mut peers = BTreeMap::new();
         for _ in 0..octets.number()? {
             let id = KmId::new(octets.text()?).map_err(|_| Unreadable)?;
@@ -93,7 +98,7 @@ impl Notes {
             offered.insert(link, octets.array().map(KeyId::from_octets)?);
         }
         octets.end()?;
-        Ok(Self { incarnation, id_secret, numbers_below, peers, offered })
+        Ok(Self { incarnation, id_secret, numbers_below, clock, peers, offered })
     }
 }
 

@@ -314,7 +314,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let mut wanting = Vec::new();
         for (parties, pool) in &mut self.pools {
             let active = pool.prepared || !pool.orders.is_empty() || now.instant < pool.last_used + self.config.idle;
-            let active = active && pool.not_before.is_none_or(|until| until <= now.instant);
+            pool.not_before = pool.not_before.filter(|until| *until > now.instant);
+            let active = active && pool.not_before.is_none();
             if !pool.wants_more(self.config.pool_high) {
                 pool.filling = false;
             } else if active && (pool.filling || pool.wants_more(self.config.pool_low)) {
