@@ -1,8 +1,7 @@
-//! A store whose disk survives a crash, and holds then what was committed.
+//! A store whose disk survives a crash, and holds then what was committed. It can be made to fail.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::rc::Rc;
 
 use itu_y3803::KeyId;
@@ -17,11 +16,42 @@ struct Contents {
 
 /// What outlives a crash.
 #[derive(Clone, Default)]
-pub(crate) struct Disk(Rc<RefCell<Contents>>);
+pub(crate) struct Disk {
+    contents: Rc<RefCell<Contents>>,
+    failure: Rc<Cell<Option<Failure>>>,
+}
+
+/// Where a disk fails, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// At the next write or removal of a key.
+    Write,
+    /// At the next commit, of which nothing becomes durable.
+    BeforeCommit,
+    /// At the next commit, all of which is durable nevertheless.
+    AfterCommit,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the disk failed")]
+pub(crate) struct Failed;
 
 impl Disk {
     pub(crate) fn open(&self) -> DiskStore {
+        self.failure.set(None);
         DiskStore { disk: self.clone(), undo: Vec::new() }
+    }
+
+    pub(crate) fn fail(&self, failure: Failure) {
+        self.failure.set(Some(failure));
+    }
+
+    fn fails(&self, failure: Failure) -> bool {
+        let fails = self.failure.get() == Some(failure);
+        if fails {
+            self.failure.set(None);
+        }
+        fails
     }
 }
 
@@ -37,20 +67,23 @@ enum Undo {
 }
 
 impl DiskStore {
-    fn write(&mut self, at: (Pool, KeyId), octets: Option<Vec<u8>>) -> Option<Vec<u8>> {
-        let mut contents = self.disk.0.borrow_mut();
+    fn write(&mut self, at: (Pool, KeyId), octets: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Failed> {
+        if self.disk.fails(Failure::Write) {
+            return Err(Failed);
+        }
+        let mut contents = self.disk.contents.borrow_mut();
         let former = match octets {
             Some(octets) => contents.records.insert(at, octets),
             None => contents.records.remove(&at),
         };
         self.undo.push(Undo::Record(at, former.clone()));
-        former
+        Ok(former)
     }
 }
 
 impl Drop for DiskStore {
     fn drop(&mut self) {
-        let mut contents = self.disk.0.borrow_mut();
+        let mut contents = self.disk.contents.borrow_mut();
         for undo in self.undo.drain(..).rev() {
             match undo {
                 Undo::Record(at, Some(octets)) => drop(contents.records.insert(at, octets)),
@@ -62,37 +95,39 @@ impl Drop for DiskStore {
 }
 
 impl KeyStore for DiskStore {
-    type Error = Infallible;
+    type Error = Failed;
 
-    fn visit(&mut self, see: &mut dyn FnMut(&StoredKey)) -> Result<(), Infallible> {
-        for ((pool, id), octets) in &self.disk.0.borrow().records {
+    fn visit(&mut self, see: &mut dyn FnMut(&StoredKey)) -> Result<(), Failed> {
+        for ((pool, id), octets) in &self.disk.contents.borrow().records {
             see(&read(*pool, *id, octets));
         }
         Ok(())
     }
 
-    fn put(&mut self, key: StoredKey) -> Result<(), Infallible> {
-        self.write((key.pool(), key.id()), Some(key.to_octets().to_vec()));
-        Ok(())
+    fn put(&mut self, key: StoredKey) -> Result<(), Failed> {
+        self.write((key.pool(), key.id()), Some(key.to_octets().to_vec())).map(drop)
     }
 
-    fn take(&mut self, pool: Pool, id: KeyId) -> Result<Option<StoredKey>, Infallible> {
-        Ok(self.write((pool, id), None).map(|octets| read(pool, id, &octets)))
+    fn take(&mut self, pool: Pool, id: KeyId) -> Result<Option<StoredKey>, Failed> {
+        Ok(self.write((pool, id), None)?.map(|octets| read(pool, id, &octets)))
     }
 
-    fn notes(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Infallible> {
-        Ok(self.disk.0.borrow().notes.clone().map(Zeroizing::new))
+    fn notes(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Failed> {
+        Ok(self.disk.contents.borrow().notes.clone().map(Zeroizing::new))
     }
 
-    fn save_notes(&mut self, notes: &[u8]) -> Result<(), Infallible> {
-        let former = self.disk.0.borrow_mut().notes.replace(notes.to_vec());
+    fn save_notes(&mut self, notes: &[u8]) -> Result<(), Failed> {
+        let former = self.disk.contents.borrow_mut().notes.replace(notes.to_vec());
         self.undo.push(Undo::Notes(former));
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), Infallible> {
+    fn commit(&mut self) -> Result<(), Failed> {
+        if self.disk.fails(Failure::BeforeCommit) {
+            return Err(Failed);
+        }
         self.undo.clear();
-        Ok(())
+        if self.disk.fails(Failure::AfterCommit) { Err(Failed) } else { Ok(()) }
     }
 }
 

@@ -1,20 +1,24 @@
-//! The world of the simulation: two nodes, their links, applications and faults, on one event queue in virtual time.
+//! The world of the simulation: three nodes, their links, clocks, applications and faults, on one event queue in virtual time.
 
+mod checks;
 mod disk;
+mod faults;
+mod load;
+mod random;
+mod settings;
+mod wires;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use itu_y3803::message::Body;
-use itu_y3803::{
-    ApplicationId, KeyEvent, KeyId, KeyMaterial, KeySize, KeyState, KmId, KmMessage, KsaKey, LinkId, Parties, QkdKey,
-    RandomSource, WallTime,
-};
-use relay_core::{Config, Event, Input, KeyManager, Lease, LinkConfig, Now, OrderId, Output, Pool, Refusal};
+use itu_y3803::{ApplicationId, Incarnation, KeyId, KeySize, KeyState, KmMessage, LinkId, Parties, WallTime};
+use relay_core::{Config, Input, KeyManager, Lease, Now, OrderId, Output, Pool};
 
 use disk::{Disk, DiskStore};
+use random::Random;
+use settings::{Directory, Network, app, km, node_index, one};
 
 /// Which faults there are.
 #[derive(Clone, Copy)]
@@ -23,12 +27,28 @@ pub(crate) struct Faults {
     pub(crate) crashes: bool,
     pub(crate) cuts: bool,
     pub(crate) modules: bool,
+    /// Nodes come back with an empty store.
     pub(crate) disks: bool,
+    /// Stores fail.
+    pub(crate) stores: bool,
+    /// Clocks differ and are set.
+    pub(crate) clocks: bool,
+    /// Settings differ, and they and the directory change.
+    pub(crate) operators: bool,
 }
 
 impl Faults {
     pub(crate) fn all() -> Self {
-        Self { messages: true, crashes: true, cuts: true, modules: true, disks: false }
+        Self {
+            messages: true,
+            crashes: true,
+            cuts: true,
+            modules: true,
+            disks: false,
+            stores: true,
+            clocks: true,
+            operators: true,
+        }
     }
 
     /// All, and nodes that come back with an empty store.
@@ -37,7 +57,16 @@ impl Faults {
     }
 
     pub(crate) fn none() -> Self {
-        Self { messages: false, crashes: false, cuts: false, modules: false, disks: false }
+        Self {
+            messages: false,
+            crashes: false,
+            cuts: false,
+            modules: false,
+            disks: false,
+            stores: false,
+            clocks: false,
+            operators: false,
+        }
     }
 }
 
@@ -47,14 +76,23 @@ pub(crate) struct Report {
     pub(crate) supplied: u64,
     pub(crate) collected: u64,
     pub(crate) refused: u64,
+    /// Refused since a limit was met.
+    pub(crate) too_much: u64,
     /// Collections that a crash cut off, so that nobody knows whether the keys arrived.
     pub(crate) cut_off: u64,
     pub(crate) crashes: u64,
+    pub(crate) stops: u64,
+    pub(crate) failures: u64,
+    pub(crate) moves: u64,
+    pub(crate) clock_steps: u64,
+    pub(crate) set_back: u64,
     pub(crate) lost: u64,
     pub(crate) pads: u64,
     pub(crate) hostile: u64,
     /// Keys that were lost with the store of their slave's node.
     pub(crate) lost_with_disk: u64,
+    /// Keys that had expired by the clock of their slave's node.
+    pub(crate) expired: u64,
 }
 
 impl std::ops::AddAssign for Report {
@@ -62,51 +100,89 @@ impl std::ops::AddAssign for Report {
         self.supplied += other.supplied;
         self.collected += other.collected;
         self.refused += other.refused;
+        self.too_much += other.too_much;
         self.cut_off += other.cut_off;
         self.crashes += other.crashes;
+        self.stops += other.stops;
+        self.failures += other.failures;
+        self.moves += other.moves;
+        self.clock_steps += other.clock_steps;
+        self.set_back += other.set_back;
         self.lost += other.lost;
         self.pads += other.pads;
         self.hostile += other.hostile;
         self.lost_with_disk += other.lost_with_disk;
+        self.expired += other.expired;
     }
 }
 
-const NODES: [&str; 2] = ["north", "south"];
-const LINKS: [&str; 2] = ["first", "second"];
-const APPLICATIONS: [(&str, usize); 5] = [("red", 0), ("ruby", 0), ("blue", 1), ("green", 1), ("grey", 1)];
 const END_OF_FAULTS: u64 = 20_000;
 const END: u64 = 30_000;
+/// The wall time at which the world begins.
+const EPOCH: i64 = 1_700_000_000_000;
 
 /// A step to come, in virtual milliseconds.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Deliver { to: usize, message: u64 },
-    Drawn { node: usize, life: u32, link: usize, number: u32 },
-    Fetched { node: usize, life: u32, link: usize, key: KeyId },
+    Drawn { node: usize, life: u32, link: LinkId, number: u32 },
+    Fetched { node: usize, life: u32, link: LinkId, key: KeyId },
     Load,
     Fault,
-    Connect { node: usize },
+    Connect { node: usize, peer: usize },
     Start { node: usize },
-    Timer,
+    /// A node is stopped and started again, to read its files anew.
+    Restart { node: usize },
+    /// A clock creeps back, or is set right again.
+    Creep { node: usize, life: u32, steps: u32 },
+    SetRight { node: usize },
+    Timer { node: usize },
+    Second,
 }
 
 struct Node {
     manager: Option<KeyManager<DiskStore, Random>>,
     disk: Disk,
     life: u32,
-    connected: bool,
+    connected: [bool; 3],
     strict: bool,
+    /// As it read it when it started.
+    directory: Directory,
+    config: Config,
     /// Inputs that are handled together before one commit.
     inbox: Vec<Input>,
     leases: BTreeMap<Parties, Lease>,
+    clock: Clock,
+    /// When it wants to be called.
+    timer: Option<u64>,
+    incarnation: Option<Incarnation>,
+}
+
+/// A wall clock, as far as it differs from true time.
+#[derive(Default)]
+struct Clock {
+    /// Milliseconds ahead.
+    ahead: i64,
+    /// When it was set back, and what it showed before.
+    set_back: Vec<(u64, WallTime)>,
+    /// When it was set ahead by more than clocks may differ.
+    set_ahead: Vec<u64>,
+    /// Being set by the operator, now or soon.
+    busy: bool,
 }
 
 /// A key that a master was given.
 struct Given {
     at: u64,
+    by: usize,
+    /// When its block was made.
+    made: u64,
+    expires: WallTime,
     octets: Vec<u8>,
     parties: Parties,
     waiting: BTreeSet<ApplicationId>,
+    /// Where each slave collects, by the directory of the node that gave it.
+    homes: BTreeMap<ApplicationId, usize>,
 }
 
 enum Pending {
@@ -119,16 +195,19 @@ pub(crate) struct World {
     seed: u64,
     random: Random,
     faults: Faults,
+    network: Network,
     story: bool,
     now: u64,
     start: Instant,
     queue: BinaryHeap<Reverse<(u64, u64, Step)>>,
     next: u64,
     nodes: Vec<Node>,
+    /// As the operators have written it last.
+    directory: Directory,
     messages: HashMap<u64, (usize, KmMessage)>,
-    /// What each module drew and the other has not fetched.
-    modules: [BTreeMap<KeyId, Vec<u8>>; 2],
-    fetches: HashMap<KeyId, Vec<KeyId>>,
+    /// What a module drew and the other has not fetched.
+    modules: BTreeMap<KeyId, Vec<u8>>,
+    fetches: HashMap<(usize, KeyId), Vec<KeyId>>,
     orders: BTreeMap<u64, Pending>,
     given: BTreeMap<KeyId, Given>,
     delivered: HashSet<(KeyId, ApplicationId)>,
@@ -136,40 +215,51 @@ pub(crate) struct World {
     open: Vec<(KeyId, ApplicationId)>,
     all_given: Vec<KeyId>,
     cut_off: HashSet<(KeyId, ApplicationId)>,
+    /// When blocks were made, by their node and what its clock showed.
+    made: HashMap<(usize, WallTime), u64>,
     pads: HashMap<KeyId, Vec<u8>>,
     link_keys: HashMap<(usize, Pool, KeyId), KeyState>,
-    disks_lost: [bool; 2],
-    /// Until when keys were given whose other copy was lost with the store of this node.
-    lost_until: [u64; 2],
+    /// Until when a node gave keys whose other copy was lost with the store of another, or its own: `[who gave][who lost]`.
+    lost_until: [[u64; 3]; 3],
     report: Report,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, faults: Faults, story: bool) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let nodes = (0..2)
-            .map(|_| Node {
+        let mut random = Random::new(seed);
+        let triangle = !random.one_in(3);
+        let network = Network::new(triangle, faults.clocks && random.one_in(2), faults.operators && random.one_in(4));
+        let directory = settings::first_directory();
+        let nodes = (0..3)
+            .map(|node| Node {
                 manager: None,
                 disk: Disk::default(),
                 life: 0,
-                connected: false,
+                connected: [false; 3],
                 strict: random.one_in(2),
+                directory: directory.clone(),
+                config: network.config(node, &directory, None),
                 inbox: Vec::new(),
                 leases: BTreeMap::new(),
+                clock: Clock::default(),
+                timer: None,
+                incarnation: None,
             })
             .collect();
         let mut world = Self {
             seed,
             random,
             faults,
+            network,
             story,
             now: 0,
             start: Instant::now(),
             queue: BinaryHeap::new(),
             next: 0,
             nodes,
+            directory,
             messages: HashMap::new(),
-            modules: [BTreeMap::new(), BTreeMap::new()],
+            modules: BTreeMap::new(),
             fetches: HashMap::new(),
             orders: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -177,17 +267,21 @@ impl World {
             open: Vec::new(),
             all_given: Vec::new(),
             cut_off: HashSet::new(),
+            made: HashMap::new(),
             pads: HashMap::new(),
             link_keys: HashMap::new(),
-            disks_lost: [false; 2],
-            lost_until: [0; 2],
+            lost_until: [[0; 3]; 3],
             report: Report::default(),
         };
-        for node in 0..2 {
+        for node in 0..3 {
+            if faults.clocks {
+                world.nodes[node].clock.ahead = world.small_difference();
+            }
             world.after(0, Step::Start { node });
         }
         world.after(500, Step::Load);
         world.after(1_000, Step::Fault);
+        world.after(1_000, Step::Second);
         world
     }
 
@@ -198,9 +292,10 @@ impl World {
             }
             self.now = self.now.max(at);
             self.step(step);
-            for node in 0..2 {
+            for node in 0..3 {
                 // Several inputs share one commit now and then.
-                if self.nodes[node].inbox.len() > 3 || !self.random.one_in(3) || self.settling() {
+                let inputs = self.nodes[node].inbox.len();
+                if inputs > 3 || inputs > 0 && (!self.random.one_in(3) || self.settling()) {
                     self.handle(node);
                 }
             }
@@ -226,245 +321,130 @@ impl World {
                 }
             }
             Step::Drawn { node, life, link, number } if life == self.nodes[node].life => {
-                let keys = self.draw(node, number);
-                self.nodes[node].inbox.push(Input::Drawn { link: link_id(link), keys });
+                let keys = self.draw(number);
+                self.nodes[node].inbox.push(Input::Drawn { link, keys });
             }
             Step::Fetched { node, life, link, key } if life == self.nodes[node].life => {
                 let keys = self.fetch(node, key);
-                self.nodes[node].inbox.push(Input::Fetched { link: link_id(link), key, keys });
+                self.nodes[node].inbox.push(Input::Fetched { link, key, keys });
             }
             Step::Drawn { .. } | Step::Fetched { .. } => {}
             Step::Load => self.load(),
             Step::Fault => self.fault(),
-            Step::Connect { node } => {
-                let peer_runs = self.nodes[1 - node].manager.is_some();
-                if self.nodes[node].manager.is_some() && !self.nodes[node].connected && peer_runs {
-                    self.nodes[node].connected = true;
-                    self.nodes[node].inbox.push(Input::PeerUp { peer: km(1 - node) });
+            Step::Connect { node, peer } => {
+                let both_run = self.nodes[node].manager.is_some() && self.nodes[peer].manager.is_some();
+                if both_run && !self.nodes[node].connected[peer] {
+                    self.nodes[node].connected[peer] = true;
+                    self.nodes[node].inbox.push(Input::PeerUp { peer: km(peer) });
                 }
             }
             Step::Start { node } => self.start_node(node),
-            Step::Timer => {
-                for node in 0..2 {
-                    let now = self.time();
-                    let due = |node: &Node| node.manager.as_ref().and_then(KeyManager::poll_timeout);
-                    if due(&self.nodes[node]).is_some_and(|due| due <= now.instant) {
-                        self.nodes[node].inbox.push(Input::Timeout);
-                    }
+            Step::Restart { node } => self.restart(node),
+            Step::Creep { node, life, steps } => self.creep(node, life, steps),
+            Step::SetRight { node } => self.set_right(node),
+            Step::Timer { node } => {
+                if self.nodes[node].timer == Some(self.now) && self.nodes[node].manager.is_some() {
+                    self.nodes[node].timer = None;
+                    self.nodes[node].inbox.push(Input::Timeout);
+                    self.handle(node);
+                }
+            }
+            Step::Second => {
+                self.after(1_000, Step::Second);
+                for node in self.nodes.iter_mut().filter(|node| node.manager.is_some()) {
+                    node.inbox.push(Input::Timeout);
                 }
             }
         }
     }
 
-    /// Applications ask for keys, and for keys that are not theirs.
-    fn load(&mut self) {
-        if !self.settling() {
-            let next = 20 + self.random.below(200);
-            self.after(next, Step::Load);
-            if self.random.one_in(2) {
-                self.ask_for_keys();
-            }
-            if self.random.one_in(3) {
-                self.ask_for_what_is_not_theirs();
-            }
-        } else {
-            self.after(100, Step::Load);
-        }
-        for _ in 0..if self.settling() { 20 } else { 3 } {
-            self.collect_something();
-        }
-    }
-
-    fn ask_for_keys(&mut self) {
-        let (master, home) = self.random.pick(&APPLICATIONS);
-        let mut slaves: Vec<_> = APPLICATIONS.iter().map(|(id, _)| app(id)).filter(|id| *id != app(master)).collect();
-        while slaves.len() > 1 && self.random.one_in(2) || slaves.len() > 3 {
-            slaves.remove(self.random.below(slaves.len() as u64) as usize);
-        }
-        let parties = Parties::new(app(master), slaves).expect("distinct");
-        let number = 1 + self.random.below(4) as u32;
-        let size = KeySize::from_octets(1 + self.random.below(40) as usize).expect("not zero");
-        let node = &mut self.nodes[home];
-        if node.manager.is_none() {
-            return;
-        }
-        let lease = !node.strict;
-        if lease {
-            let wall = WallTime::from_millis(self.now);
-            let served = node.leases.get_mut(&parties).and_then(|lease| lease.supply(wall, one(number), size));
-            if let Some(keys) = served {
-                self.give(&parties, keys, number, size);
-                return;
-            }
-        }
-        let order = self.order(Pending::Supply { node: home, parties: parties.clone(), number, size });
-        let number = one(number);
-        self.nodes[home].inbox.push(match lease {
-            true => Input::Lease { order, parties, number, size },
-            false => Input::Supply { order, parties, number, size },
-        });
-    }
-
-    fn collect_something(&mut self) {
-        if self.open.is_empty() {
-            return;
-        }
-        let at = self.random.below(self.open.len() as u64) as usize;
-        let (id, slave) = self.open.swap_remove(at);
-        let master = self.given[&id].parties.master().clone();
-        let node = home(&slave);
-        if self.nodes[node].manager.is_none() {
-            self.open.push((id, slave));
-            return;
-        }
-        let mut keys = vec![id];
-        // Now and then several in one request.
-        let more = self.random.below(3) as usize;
-        let fits = |(other, who): &(KeyId, ApplicationId)| *who == slave && *self.given[other].parties.master() == master;
-        let others: Vec<_> = (0..self.open.len().min(20)).filter(|&at| fits(&self.open[at])).take(more).collect();
-        for at in others.into_iter().rev() {
-            keys.push(self.open.swap_remove(at).0);
-        }
-        for key in &keys {
-            self.given.get_mut(key).expect("given").waiting.remove(&slave);
-        }
-        let order = self.order(Pending::Collect { node, slave: slave.clone(), keys: keys.clone() });
-        self.nodes[node].inbox.push(Input::Collect { order, slave, master, keys });
-    }
-
-    fn ask_for_what_is_not_theirs(&mut self) {
-        let Some(at) = (!self.given.is_empty()).then(|| self.random.below(self.given.len() as u64) as usize) else { return };
-        let id = self.all_given[at];
-        let master = self.given[&id].parties.master().clone();
-        let (who, node) = self.random.pick(&APPLICATIONS);
-        let who = app(who);
-        // Whoever was cut off may come again, and get it then.
-        let entitled = self.given[&id].waiting.contains(&who) || self.cut_off.contains(&(id, who.clone()));
-        if entitled || self.nodes[node].manager.is_none() {
-            return;
-        }
-        // Not among the slaves, or it has the key already, or the wrong master, or an identifier that was never given.
-        let (key, master) = match self.random.below(4) {
-            0 => (id, app("nobody")),
-            1 => (KeyId::from_octets(self.random.octets()), master),
-            _ => (id, master),
-        };
-        self.report.hostile += 1;
-        let order = self.order(Pending::Forbidden { node });
-        self.nodes[node].inbox.push(Input::Collect { order, slave: who, master, keys: vec![key] });
-    }
-
-    fn fault(&mut self) {
-        if self.settling() {
-            return;
-        }
-        let next = 200 + self.random.below(3_000);
-        self.after(next, Step::Fault);
-        let node = self.random.below(2) as usize;
-        if self.faults.crashes && self.random.one_in(2) {
-            self.crash(node);
-        } else if self.faults.cuts && self.nodes[node].connected {
-            self.nodes[node].connected = false;
-            self.nodes[node].inbox.push(Input::PeerDown { peer: km(1 - node) });
-            let back = self.random.below(2_000);
-            self.after(back, Step::Connect { node });
-        }
-    }
-
-    fn crash(&mut self, node: usize) {
-        if self.nodes[node].manager.take().is_none() {
-            return;
-        }
-        self.tell(|| format!("{} crashes", NODES[node]));
-        self.report.crashes += 1;
-        self.nodes[node].life += 1;
-        self.nodes[node].leases.clear();
-        self.nodes[node].connected = false;
-        self.nodes[node].inbox.clear();
-        if self.nodes[1 - node].connected {
-            self.nodes[1 - node].connected = false;
-            self.nodes[1 - node].inbox.push(Input::PeerDown { peer: km(node) });
-        }
-        // Requests in flight are never answered; of a collection nobody knows how far it got.
-        let in_flight: Vec<_> = self.orders.iter().filter(|(_, pending)| pending.node() == node).map(|(&id, _)| id).collect();
-        for order in in_flight {
-            if let Some(Pending::Collect { keys, slave, .. }) = self.orders.remove(&order) {
-                self.report.cut_off += keys.len() as u64;
-                self.cut_off.extend(keys.into_iter().map(|key| (key, slave.clone())));
-            }
-        }
-        // Events that were not seen may be missing from here on; what was seen to be used stays used.
-        self.link_keys.retain(|(at, ..), state| *at != node || matches!(state, KeyState::InUse | KeyState::Deleted));
-        if self.faults.disks && self.random.one_in(3) {
-            self.tell(|| format!("{} loses its disk", NODES[node]));
-            self.nodes[node].disk = Disk::default();
-            self.disks_lost[node] = true;
-            // Until the other end has learnt of it.
-            self.lost_until[node] = u64::MAX;
-            self.link_keys.retain(|(at, ..), _| *at != node);
-        }
-        let down = 10 + self.random.below(1_500);
-        self.after(down, Step::Start { node });
-    }
-
     fn start_node(&mut self, node: usize) {
-        let random = Random(self.random.next());
+        if self.nodes[node].manager.is_some() {
+            return;
+        }
+        let directory = self.directory.clone();
+        let varied = self.faults.operators && self.random.one_in(2);
+        let config = self.network.config(node, &directory, varied.then_some(&mut self.random));
+        let random = Random::new(self.random.next());
         let store = self.nodes[node].disk.open();
-        let manager = KeyManager::open(config(node), store, random, self.time()).expect("a disk that reads");
-        self.nodes[node].manager = Some(manager);
-        for node in 0..2 {
-            let soon = self.random.below(100);
-            self.after(soon, Step::Connect { node });
+        let manager = KeyManager::open(config.clone(), store, random, self.time(node)).expect("a disk that reads");
+        let strict = if self.faults.operators { self.random.one_in(2) } else { self.nodes[node].strict };
+        let of = &mut self.nodes[node];
+        (of.manager, of.directory, of.config, of.strict) = (Some(manager), directory, config, strict);
+        for peer in self.network.neighbours(node) {
+            for (node, peer) in [(node, peer), (peer, node)] {
+                let soon = self.random.below(100);
+                self.after(soon, Step::Connect { node, peer });
+            }
         }
     }
 
     /// Feeds the inbox, then does all outputs.
     fn handle(&mut self, node: usize) {
-        let now = self.time();
+        let now = self.time(node);
         let inputs = std::mem::take(&mut self.nodes[node].inbox);
-        let Some(manager) = &mut self.nodes[node].manager else { return };
-        if inputs.is_empty() {
-            return;
-        }
+        let timed_out = matches!(inputs.last(), Some(Input::Timeout));
+        let mut greeted = Vec::new();
         for input in inputs {
-            manager.handle_input(now, input).expect("a disk that works");
+            if let Input::Message { from, message: KmMessage { sender, body: Body::Hello(_) } } = &input
+                && self.nodes[node_index(from)].incarnation == Some(*sender)
+            {
+                greeted.push(node_index(from));
+            }
+            let Some(manager) = &mut self.nodes[node].manager else { return };
+            if manager.handle_input(now, input).is_err() {
+                return self.store_failed(node);
+            }
         }
         // A crash before the commit loses all of it.
         if self.faults.crashes && self.random.one_in(200) && !self.settling() {
-            self.crash(node);
-            return;
+            return self.crash(node);
         }
-        while let Some(manager) = &mut self.nodes[node].manager
-            && let Some(output) = manager.poll_output().expect("a disk that works")
-        {
+        while let Some(manager) = &mut self.nodes[node].manager {
+            let output = match manager.poll_output() {
+                Ok(output) => output,
+                Err(_) => return self.store_failed(node),
+            };
+            // Committed: from here on it knows who came with another store.
+            for peer in greeted.drain(..) {
+                self.lost_until[node][peer] = self.lost_until[node][peer].min(self.now);
+            }
+            let Some(output) = output else { break };
             self.output(node, output);
             // A crash after the commit loses the outputs that are left.
             if self.faults.crashes && self.random.one_in(2_000) && !self.settling() {
-                self.crash(node);
-                return;
+                return self.crash(node);
             }
         }
-        if let Some(due) = self.nodes[node].manager.as_ref().and_then(KeyManager::poll_timeout) {
-            let wait = due.saturating_duration_since(now.instant).as_millis() as u64;
-            self.after(wait.max(1), Step::Timer);
+        self.set_timer(node, timed_out);
+    }
+
+    fn set_timer(&mut self, node: usize, timed_out: bool) {
+        let now = self.time(node).instant;
+        let Some(due) = self.nodes[node].manager.as_ref().and_then(KeyManager::poll_timeout) else { return };
+        assert!(due > now || !timed_out, "{} has nothing left to do now, and asks to be called at once", settings::NODES[node]);
+        let wait = due.saturating_duration_since(now).as_millis() as u64;
+        if self.nodes[node].timer.is_none_or(|timer| timer <= self.now || timer > self.now + wait) {
+            self.nodes[node].timer = Some(self.now + wait);
+            self.after(wait, Step::Timer { node });
         }
     }
 
     fn output(&mut self, node: usize, output: Output) {
         let life = self.nodes[node].life;
         match output {
-            Output::Send { message, .. } => self.send(node, message),
+            Output::Send { to, message } => self.send(node, node_index(&to), message),
             Output::Draw { link, number, .. } => {
                 let wait = self.random.below(30);
-                self.after(wait, Step::Drawn { node, life, link: link_index(&link), number });
+                self.after(wait, Step::Drawn { node, life, link, number });
             }
             Output::Fetch { link, key, qkd_keys } => {
-                self.fetches.insert(key, qkd_keys);
+                self.fetches.insert((node, key), qkd_keys);
                 let wait = self.random.below(30);
-                self.after(wait, Step::Fetched { node, life, link: link_index(&link), key });
+                self.after(wait, Step::Fetched { node, life, link, key });
             }
             Output::Supplied { order, keys } => match self.orders.remove(&order.0) {
-                Some(Pending::Supply { parties, number, size, .. }) => self.give(&parties, keys, number, size),
+                Some(Pending::Supply { parties, number, size, .. }) => self.give(node, &parties, keys, number, size),
                 Some(Pending::Collect { slave, keys: asked, .. }) => self.collected(&slave, &asked, keys),
                 Some(Pending::Forbidden { .. }) => panic!("keys were given to someone who may not have them: {keys:?}"),
                 None => panic!("an order was answered twice"),
@@ -473,147 +453,22 @@ impl World {
                 let Some(Pending::Supply { parties, number, size, .. }) = self.orders.remove(&order.0) else {
                     panic!("a lease that nobody asked for")
                 };
-                let keys = lease.supply(WallTime::from_millis(self.now), one(number), size).expect("as promised");
-                self.give(&parties, keys, number, size);
+                let keys = lease.supply(self.wall(node), one(number), size).expect("as promised");
+                self.give(node, &parties, keys, number, size);
                 match self.nodes[node].leases.get_mut(&parties) {
                     Some(former) => former.extend(lease),
                     None => drop(self.nodes[node].leases.insert(parties, lease)),
                 }
             }
             Output::Refused { order, reason } => match self.orders.remove(&order.0) {
-                Some(Pending::Supply { .. }) => {
-                    assert_eq!(reason, Refusal::NotEnoughKeys);
-                    self.report.refused += 1;
-                }
-                Some(Pending::Collect { node, keys, slave }) if self.disks_lost[node] => {
-                    // Lost are keys that were given before the other node knew; then it gives no more from lost blocks.
-                    let lost = keys.iter().any(|key| self.given[key].at <= self.lost_until[node]);
-                    assert!(lost, "{slave} was refused {keys:?}, given after the loss was known");
-                    self.report.lost_with_disk += keys.len() as u64;
-                    self.cut_off.extend(keys.into_iter().map(|key| (key, slave.clone())));
-                }
-                Some(Pending::Collect { slave, keys, .. }) => panic!("{slave} was refused {keys:?}: {reason}"),
-                Some(Pending::Forbidden { .. }) => assert!(matches!(reason, Refusal::NotFound { .. } | Refusal::NotEntitled)),
+                Some(Pending::Supply { node, parties, .. }) => self.not_supplied(node, &parties, &reason),
+                Some(Pending::Collect { node, keys, slave }) => self.not_collected(node, &slave, keys, &reason),
+                Some(Pending::Forbidden { .. }) => checks::is_forbidden(&reason),
                 None => panic!("an order was answered twice"),
             },
             Output::Revoked { parties } => drop(self.nodes[node].leases.remove(&*parties)),
-            Output::Event(Event::Misbehaviour { what, .. }) if !self.faults.modules => panic!("without faults: {what}"),
             Output::Event(event) => self.event(node, event),
             _ => {}
-        }
-    }
-
-    /// A master has its keys.
-    fn give(&mut self, parties: &Parties, keys: Vec<KsaKey>, number: u32, size: KeySize) {
-        assert_eq!(keys.len(), number as usize);
-        for key in keys {
-            self.tell(|| format!("{} is given {}", parties.master(), key.id));
-            assert_eq!(key.material.size(), size);
-            assert!(self.delivered.insert((key.id, parties.master().clone())), "{} given twice", key.id);
-            let waiting = parties.slaves().iter().cloned().collect();
-            self.open.extend(parties.slaves().iter().map(|slave| (key.id, slave.clone())));
-            let octets = key.material.expose_secret().to_vec();
-            self.all_given.push(key.id);
-            let given = Given { at: self.now, octets, parties: parties.clone(), waiting };
-            assert!(self.given.insert(key.id, given).is_none(), "{} given twice", key.id);
-            self.report.supplied += 1;
-        }
-    }
-
-    /// A slave has its keys.
-    fn collected(&mut self, slave: &ApplicationId, asked: &[KeyId], keys: Vec<KsaKey>) {
-        assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), asked);
-        for key in keys {
-            self.tell(|| format!("{slave} collects {}", key.id));
-            let given = &self.given[&key.id];
-            assert!(given.parties.slaves().contains(slave), "{slave} collected what is for others");
-            assert_eq!(given.octets, key.material.expose_secret(), "the ends of {} differ", key.id);
-            assert!(self.delivered.insert((key.id, slave.clone())), "{slave} collected {} twice", key.id);
-            self.report.collected += 1;
-        }
-    }
-
-    fn send(&mut self, from: usize, message: KmMessage) {
-        if let Body::SupplyNotification(told) = &message.body {
-            let mut octets = told.sealed.clone();
-            octets.extend(told.tag);
-            match self.pads.get(&told.pad) {
-                Some(former) => assert_eq!(*former, octets, "pad {} hides two messages", told.pad),
-                None => {
-                    self.report.pads += 1;
-                    self.pads.insert(told.pad, octets);
-                }
-            }
-        }
-        let faulty = self.faults.messages && !self.settling();
-        let copies = match self.random.below(20) {
-            0 if faulty => 0,
-            1 | 2 if faulty => 2,
-            _ => 1,
-        };
-        if copies == 0 || !self.nodes[from].connected {
-            self.report.lost += 1;
-            return;
-        }
-        let more = (1..copies).map(|_| again(&message)).collect::<Vec<_>>();
-        for message in more.into_iter().chain([message]) {
-            let late = faulty && self.random.one_in(8);
-            let delay = if late { self.random.below(1_500) } else { 1 + self.random.below(5) };
-            let id = self.next_number();
-            self.messages.insert(id, (from, message));
-            self.after(delay, Step::Deliver { to: 1 - from, message: id });
-        }
-    }
-
-    fn draw(&mut self, node: usize, number: u32) -> Vec<QkdKey> {
-        if self.faults.modules && !self.settling() && self.random.one_in(4) {
-            return Vec::new();
-        }
-        (0..number)
-            .map(|_| {
-                let id = KeyId::from_octets(self.random.octets());
-                let octets = [self.random.octets(), self.random.octets()].concat();
-                self.modules[node].insert(id, octets.clone());
-                qkd_key(id, octets)
-            })
-            .collect()
-    }
-
-    fn fetch(&mut self, node: usize, key: KeyId) -> Vec<QkdKey> {
-        let wanted = self.fetches.remove(&key).unwrap_or_default();
-        if self.faults.modules && !self.settling() && self.random.one_in(20) {
-            return Vec::new();
-        }
-        // There are modules that give out a key again and again, although they must not (014-5.4-05).
-        let forgetful = self.faults.modules && self.seed.is_multiple_of(2);
-        let module = &mut self.modules[1 - node];
-        let mut give = |id| if forgetful { module.get(&id).cloned() } else { module.remove(&id) };
-        let mut keys: Vec<_> = wanted.into_iter().filter_map(|id| Some(qkd_key(id, give(id)?))).collect();
-        // Modules that disagree: the two ends must notice.
-        if self.faults.modules && !self.settling() && self.random.one_in(20) && !keys.is_empty() {
-            let at = self.random.below(keys.len() as u64) as usize;
-            let mut octets = keys[at].material.expose_secret().to_vec();
-            octets[17] ^= 1;
-            keys[at] = qkd_key(keys[at].id, octets);
-        }
-        keys
-    }
-
-    fn event(&mut self, node: usize, event: Event) {
-        self.tell(|| format!("{}: {event:?}", NODES[node]));
-        if let Event::PeerRenewed { .. } = event {
-            self.lost_until[1 - node] = self.now;
-        }
-        if let Event::LinkKey { pool, id, event } = event {
-            // Of a key that is not known, a crash has swallowed the beginning.
-            let unknown = if event == KeyEvent::Reserve { KeyState::Available } else { KeyState::Received };
-            let known_from_the_start = self.nodes[node].life == 0;
-            let first = if known_from_the_start { KeyState::Received } else { unknown };
-            let state = self.link_keys.entry((node, pool, id)).or_insert(first);
-            *state = match state.on(event) {
-                Ok(next) => next,
-                Err(forbidden) => panic!("{} of {}: {forbidden}", id, NODES[node]),
-            };
         }
     }
 
@@ -633,8 +488,12 @@ impl World {
         self.next
     }
 
-    fn time(&self) -> Now {
-        Now { instant: self.start + Duration::from_millis(self.now), wall: WallTime::from_millis(self.now) }
+    fn time(&self, node: usize) -> Now {
+        Now { instant: self.start + Duration::from_millis(self.now), wall: self.wall(node) }
+    }
+
+    fn wall(&self, node: usize) -> WallTime {
+        WallTime::from_millis((EPOCH + self.now as i64 + self.nodes[node].clock.ahead) as u64)
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
@@ -649,97 +508,5 @@ impl Pending {
         match self {
             Self::Supply { node, .. } | Self::Collect { node, .. } | Self::Forbidden { node } => *node,
         }
-    }
-}
-
-fn config(node: usize) -> Config {
-    let mut config = Config::new(km(node));
-    config.links = LINKS.iter().map(|id| LinkConfig { id: LinkId::new(id).expect("valid"), peer: km(1 - node) }).collect();
-    config.applications = APPLICATIONS.iter().map(|(id, node)| (app(id), km(*node))).collect();
-    config.qkd_keys_per_link_key = 5;
-    config.draw_limit = 17;
-    (config.link_low, config.link_high) = (3, 6);
-    (config.pool_low, config.pool_high, config.lease_octets) = (128, 256, 192);
-    config.local_block_octets = 200;
-    config.idle = Duration::from_secs(3);
-    config.repeat = Duration::from_millis(250);
-    config
-}
-
-fn again(message: &KmMessage) -> KmMessage {
-    let body = match &message.body {
-        Body::Hello(hello) => Body::Hello(hello.clone()),
-        Body::Offer(offer) => Body::Offer(offer.clone()),
-        Body::OfferAnswer(answer) => Body::OfferAnswer(answer.clone()),
-        Body::SupplyNotification(told) => Body::SupplyNotification(told.clone()),
-        Body::SupplyResponse(response) => Body::SupplyResponse(response.clone()),
-        _ => unreachable!("all messages are listed"),
-    };
-    KmMessage { sender: message.sender, body }
-}
-
-fn qkd_key(id: KeyId, octets: Vec<u8>) -> QkdKey {
-    QkdKey { id, material: KeyMaterial::from_octets(octets).expect("whole octets") }
-}
-
-fn km(node: usize) -> KmId {
-    KmId::new(NODES[node]).expect("valid")
-}
-
-fn app(id: &str) -> ApplicationId {
-    ApplicationId::new(id).expect("valid")
-}
-
-fn home(application: &ApplicationId) -> usize {
-    APPLICATIONS.iter().find(|(id, _)| *id == application.as_str()).map(|(_, home)| *home).expect("listed")
-}
-
-fn link_id(link: usize) -> LinkId {
-    LinkId::new(LINKS[link]).expect("valid")
-}
-
-fn link_index(link: &LinkId) -> usize {
-    LINKS.iter().position(|id| *id == link.as_str()).expect("listed")
-}
-
-fn one(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).expect("at least one")
-}
-
-/// SplitMix64: the same everywhere for the same seed.
-struct Random(u64);
-
-impl RandomSource for Random {
-    fn fill(&mut self, out: &mut [u8]) {
-        out.fill_with(|| self.next() as u8);
-    }
-}
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize].clone()
-    }
-
-    fn octets(&mut self) -> [u8; 16] {
-        let mut octets = [0; 16];
-        octets[..8].copy_from_slice(&self.next().to_be_bytes());
-        octets[8..].copy_from_slice(&self.next().to_be_bytes());
-        octets
     }
 }
