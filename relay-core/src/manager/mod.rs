@@ -352,6 +352,8 @@ pub struct KeyManager<S: KeyStore, R> {
     peers: BTreeMap<KmId, Peer>,
     links: BTreeMap<LinkId, Link>,
     pools: BTreeMap<Arc<Parties>, SupplyPool>,
+    /// Until when something may be out on lease, also where the pool is gone since.
+    leased: BTreeMap<Arc<Parties>, Instant>,
     binding: BTreeMap<KeyId, Binding>,
     collectable: HashMap<KeyId, Collectable>,
     /// Octets held for collection, by the key manager that bound them.
@@ -394,6 +396,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             notes,
             notes_changed,
             pools: BTreeMap::new(),
+            leased: BTreeMap::new(),
             binding: BTreeMap::new(),
             collectable: HashMap::new(),
             collectable_from: HashMap::new(),
@@ -595,11 +598,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(());
         }
         self.event(Event::ClockSetBack);
-        let parties: Vec<_> = self.pools.keys().cloned().collect();
-        for parties in parties {
-            self.burn_supply(&parties)?;
+        let binding: Vec<_> = self.binding.keys().copied().collect();
+        for block in binding {
+            self.drop_binding(now, block);
         }
-        Ok(())
+        self.burn_supply(|_| true)
     }
 
     fn message(&mut self, now: Now, from: &KmId, message: KmMessage) -> Result<(), S::Error> {

@@ -133,15 +133,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for block in bindings {
             self.drop_binding(now, block);
         }
-        let parties: Vec<_> = self
-            .pools
-            .keys()
-            .filter(|parties| parties.slaves().iter().any(|slave| self.home(slave) == Some(peer)))
-            .cloned()
-            .collect();
-        for parties in parties {
-            self.burn_supply(&parties)?;
-        }
-        Ok(())
+        let homes = self.config.applications.clone();
+        self.burn_supply(|parties| parties.slaves().iter().any(|slave| homes.get(slave) == Some(peer)))
     }
 }

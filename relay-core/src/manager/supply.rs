@@ -8,6 +8,7 @@ use std::time::Instant;
 use itu_y3803::{KeyId, KeySize, KsaKey, Parties, RandomSource};
 
 use super::bind::CannotBind;
+use super::config::MAX_BLOCK_LIFE;
 use super::{KeyManager, Now, OrderId, Output, Refusal};
 use crate::block::{SupplyBlock, keys_in};
 use crate::key_id::{MAX_KEY_OCTETS, UNIT_OCTETS};
@@ -280,6 +281,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
         }
         if lease.keys_left(order.size, wanted) >= wanted {
+            let lasts = lease.blocks().map(|block| now.wall.until(block.info.expires)).max().unwrap_or_default();
+            let lasts = lasts.min(MAX_BLOCK_LIFE);
+            let until = self.leased.entry(Arc::clone(parties)).or_insert(now.instant);
+            *until = (*until).max(now.instant + lasts);
             return Ok(Some(lease));
         }
         // Some were too old after all: what is left goes back, and the order waits.
@@ -368,18 +373,23 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// Forgets parties that hold nothing and ask for nothing.
     pub(super) fn drop_idle_pools(&mut self, now: Now) {
         let idle = self.config.idle;
+        self.leased.retain(|_, until| now.instant < *until);
         self.pools.retain(|_, pool| {
             let empty = pool.octets_coming() == 0 && pool.orders.is_empty() && pool.written_back.is_empty();
             pool.prepared || !empty || now.instant < pool.last_used + idle
         });
     }
 
-    /// Burns all that is ready for these parties, and what is out on lease.
-    pub(super) fn burn_supply(&mut self, parties: &Arc<Parties>) -> Result<(), S::Error> {
-        for block in self.drain_pool(parties) {
-            self.remove(Pool::Supply, block)?;
+    /// Burns all that is ready for some parties, and what is out on lease.
+    pub(super) fn burn_supply(&mut self, concerns: impl Fn(&Parties) -> bool) -> Result<(), S::Error> {
+        let parties: BTreeSet<_> = self.pools.keys().chain(self.leased.keys()).filter(|parties| concerns(parties)).cloned().collect();
+        for parties in parties {
+            for block in self.drain_pool(&parties) {
+                self.remove(Pool::Supply, block)?;
+            }
+            self.leased.remove(&parties);
+            self.staged.push_back(Output::Revoked { parties });
         }
-        self.staged.push_back(Output::Revoked { parties: Arc::clone(parties) });
         self.pools_wanting = true;
         Ok(())
     }
