@@ -35,7 +35,10 @@ fn no_fault_and_no_crash_breaks_a_promise() {
             }
             match std::panic::catch_unwind(|| World::new(seed, Faults::all(), false).run()) {
                 Ok(report) => total += report,
-                Err(_) => panic!("seed {seed} failed; repeat with SEED={seed} cargo test -p qkms-relay-core --test simulation"),
+                Err(_) => {
+                    next.store(seeds, Ordering::Relaxed);
+                    panic!("seed {seed} failed; repeat with SEED={seed} cargo test -p qkms-relay-core --test simulation")
+                }
             }
         }
     };
@@ -51,7 +54,7 @@ fn no_fault_and_no_crash_breaks_a_promise() {
     // A simulation in which nothing happens proves nothing.
     assert!(total.supplied > seeds && total.collected > seeds, "{total:?}");
     assert!(total.crashes > seeds / 2 && total.pads > seeds && total.lost > seeds, "{total:?}");
-    for rare in [total.too_much, total.failures, total.moves, total.clock_steps, total.set_back, total.expired, total.hostile] {
+    for rare in [total.too_much, total.failures, total.moves, total.clock_steps, total.set_back, total.expired, total.hostile, total.forged] {
         assert!(rare > seeds / 50, "{total:?}");
     }
 }

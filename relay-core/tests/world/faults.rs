@@ -16,6 +16,9 @@ impl World {
         self.after(next, Step::Fault);
         let node = self.random.below(3) as usize;
         let faults = self.faults;
+        if faults.messages && self.random.one_in(2) {
+            self.forge();
+        }
         match self.random.below(16) {
             0..6 if faults.crashes => self.crash(node),
             6..10 if faults.cuts => self.cut(node),

@@ -89,6 +89,7 @@ pub(crate) struct Report {
     pub(crate) lost: u64,
     pub(crate) pads: u64,
     pub(crate) hostile: u64,
+    pub(crate) forged: u64,
     /// Keys that were lost with the store of their slave's node.
     pub(crate) lost_with_disk: u64,
     /// Keys that had expired by the clock of their slave's node.
@@ -111,13 +112,14 @@ impl std::ops::AddAssign for Report {
         self.lost += other.lost;
         self.pads += other.pads;
         self.hostile += other.hostile;
+        self.forged += other.forged;
         self.lost_with_disk += other.lost_with_disk;
         self.expired += other.expired;
     }
 }
 
-const END_OF_FAULTS: u64 = 20_000;
-const END: u64 = 30_000;
+const END_OF_FAULTS: u64 = 13_000;
+const END: u64 = 20_000;
 /// The wall time at which the world begins.
 const EPOCH: i64 = 1_700_000_000_000;
 
@@ -218,6 +220,10 @@ pub(crate) struct World {
     /// When blocks were made, by their node and what its clock showed.
     made: HashMap<(usize, WallTime), u64>,
     pads: HashMap<KeyId, Vec<u8>>,
+    /// What was said last of a block, to be forged.
+    said: Option<(usize, usize, KmMessage)>,
+    /// The block of the forged message that is being handled.
+    forged: Option<KeyId>,
     link_keys: HashMap<(usize, Pool, KeyId), KeyState>,
     /// Until when a node gave keys whose other copy was lost with the store of another, or its own: `[who gave][who lost]`.
     lost_until: [[u64; 3]; 3],
@@ -269,6 +275,8 @@ impl World {
             cut_off: HashSet::new(),
             made: HashMap::new(),
             pads: HashMap::new(),
+            said: None,
+            forged: None,
             link_keys: HashMap::new(),
             lost_until: [[0; 3]; 3],
             report: Report::default(),

@@ -3,6 +3,9 @@
 use itu_y3803::message::Body;
 use itu_y3803::{KeyId, KeyMaterial, KmMessage, QkdKey};
 
+use relay_core::Input;
+
+use super::settings::km;
 use super::{Step, World};
 
 impl World {
@@ -19,6 +22,15 @@ impl World {
                     self.pads.insert(told.pad, octets);
                 }
             }
+            if self.random.one_in(4) {
+                self.said = Some((from, to, again(&message)));
+            }
+        }
+        if let Body::SupplyResponse(response) = &message.body
+            && self.forged == Some(response.block)
+        {
+            assert!(!response.accepted, "{} is accepted under another tag", response.block);
+            self.report.forged += 1;
         }
         let faulty = self.faults.messages && !self.settling();
         let copies = match self.random.below(20) {
@@ -37,6 +49,20 @@ impl World {
             let id = self.next_number();
             self.messages.insert(id, (from, message));
             self.after(delay, Step::Deliver { to, message: id });
+        }
+    }
+
+    /// A neighbour whose store was put back to what it was would say something else of a block that is known.
+    pub(super) fn forge(&mut self) {
+        let Some((from, to, mut message)) = self.said.take() else { return };
+        let Body::SupplyNotification(told) = &mut message.body else { return };
+        told.tag[self.now as usize % 16] ^= 1;
+        self.handle(to);
+        if self.nodes[to].manager.is_some() {
+            self.forged = Some(told.block);
+            self.nodes[to].inbox.push(Input::Message { from: km(from), message });
+            self.handle(to);
+            self.forged = None;
         }
     }
 
