@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KeySize, KmId, KsaKey, Parties, SecrecyLabel, WallTime};
 
-use crate::key_id::{IdCipher, Place, UNIT_OCTETS};
+use crate::key_id::{BLOCK_NUMBERS, IdCipher, Place, UNIT_OCTETS};
 
 /// What both ends know of a block beside its octets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +146,11 @@ impl Collected {
         }
     }
 
+    /// How many of the octets of a block every slave has collected, counted in whole units.
+    pub(crate) fn octets_by_all(&self, block_octets: usize) -> usize {
+        (0..block_octets.div_ceil(UNIT_OCTETS)).filter(|&unit| self.by_all(unit)).count() * UNIT_OCTETS
+    }
+
     fn by_all(&self, unit: usize) -> bool {
         self.0.iter().all(|bitmap| bit(bitmap, unit))
     }
@@ -168,8 +173,8 @@ pub(crate) fn bitmap_octets(block_octets: usize) -> usize {
     block_octets.div_ceil(UNIT_OCTETS).div_ceil(8)
 }
 
-pub(crate) fn block_number(id: KeyId) -> Option<u32> {
-    u32::try_from(Incarnation::split(id).1).ok()
+pub(crate) fn block_number(id: KeyId) -> Option<u64> {
+    Some(Incarnation::split(id).1).filter(|&number| number < BLOCK_NUMBERS)
 }
 
 fn footprint(octets: usize) -> usize {

@@ -2,11 +2,11 @@
 //!
 //! A key that is supplied is a stretch of a block that both key managers hold. Its identifier, a UUID of version 8, is the
 //! place of that stretch (block number, start, length) under a secret that only key managers know. So the other end finds the
-//! key without having been told of it, an application cannot make up an identifier that means anything (64 bits of it are a
+//! key without having been told of it, an application cannot make up an identifier that means anything (56 bits of it are a
 //! tag), and an observer learns neither how many keys were supplied nor which belong together. No key bit goes into it
 //! (Y3803-10.1-03).
 //!
-//! The construction is SIV: `tag = AES_1(place)`, `masked = place XOR AES_2(tag)`, 64 + 58 bits. Decoding is exact, so two
+//! The construction is SIV: `tag = AES_1(place)`, `masked = place XOR AES_2(tag)`, 56 + 66 bits. Decoding is exact, so two
 //! places never share an identifier under one secret.
 
 use core::fmt;
@@ -22,14 +22,16 @@ pub const UNIT_OCTETS: usize = 8;
 pub const MAX_BLOCK_OCTETS: usize = UNIT_OCTETS << 13;
 /// The most octets in one supplied key.
 pub const MAX_KEY_OCTETS: usize = (1 << 13) - 1;
+/// Blocks that one secret can name.
+pub const BLOCK_NUMBERS: u64 = 1 << 40;
 /// Octets of the secret that identifiers are made with.
 pub const ID_SECRET_OCTETS: usize = 32;
 
 /// Where a supplied key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The number of the block.
-    pub block: u32,
+    /// The number of the block, below [`BLOCK_NUMBERS`].
+    pub block: u64,
     /// The first octet in it, a multiple of [`UNIT_OCTETS`] below [`MAX_BLOCK_OCTETS`].
     pub start: usize,
     /// The length in octets, 1 to [`MAX_KEY_OCTETS`].
@@ -55,19 +57,19 @@ impl IdCipher {
     #[must_use]
     pub fn identifier(&self, place: Place) -> Option<KeyId> {
         let packed = place.pack()?;
-        let tag = first_half(&self.tag, packed);
-        let masked = packed ^ (first_half(&self.mask, tag) & PLACE_MASK);
-        Some(to_uuid(u128::from(tag) << PLACE_BITS | u128::from(masked)))
+        let tag = encrypt(&self.tag, packed) >> (128 - TAG_BITS);
+        let masked = packed ^ encrypt(&self.mask, tag) & PLACE_MASK;
+        Some(to_uuid(tag << PLACE_BITS | masked))
     }
 
     /// The place that `id` names, or `None` when it was not made under this secret.
     #[must_use]
     pub fn place(&self, id: KeyId) -> Option<Place> {
         let bits = from_uuid(id)?;
-        let tag = (bits >> PLACE_BITS) as u64;
-        let masked = bits as u64 & PLACE_MASK;
-        let packed = masked ^ (first_half(&self.mask, tag) & PLACE_MASK);
-        let genuine = first_half(&self.tag, packed).ct_eq(&tag);
+        let tag = bits >> PLACE_BITS;
+        let packed = (bits ^ encrypt(&self.mask, tag)) & PLACE_MASK;
+        let expected = encrypt(&self.tag, packed) >> (128 - TAG_BITS);
+        let genuine = (expected as u64).ct_eq(&(tag as u64));
         if genuine.into() { Place::unpack(packed) } else { None }
     }
 }
@@ -78,31 +80,31 @@ impl fmt::Debug for IdCipher {
     }
 }
 
-const PLACE_BITS: u32 = 58;
-const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
+const TAG_BITS: u32 = 56;
+const PLACE_BITS: u32 = 66;
+const PLACE_MASK: u128 = (1 << PLACE_BITS) - 1;
 
 impl Place {
-    fn pack(self) -> Option<u64> {
-        let in_range = self.start.is_multiple_of(UNIT_OCTETS)
+    fn pack(self) -> Option<u128> {
+        let in_range = self.block < BLOCK_NUMBERS
+            && self.start.is_multiple_of(UNIT_OCTETS)
             && self.start < MAX_BLOCK_OCTETS
             && (1..=MAX_KEY_OCTETS).contains(&self.octets);
-        in_range.then(|| u64::from(self.block) << 26 | ((self.start / UNIT_OCTETS) as u64) << 13 | self.octets as u64)
+        in_range.then(|| u128::from(self.block) << 26 | ((self.start / UNIT_OCTETS) as u128) << 13 | self.octets as u128)
     }
 
-    fn unpack(packed: u64) -> Option<Self> {
+    fn unpack(packed: u128) -> Option<Self> {
         let octets = (packed & 0x1fff) as usize;
         let start = (packed >> 13 & 0x1fff) as usize * UNIT_OCTETS;
-        (octets > 0).then_some(Self { block: (packed >> 26) as u32, start, octets })
+        (octets > 0).then_some(Self { block: (packed >> 26) as u64, start, octets })
     }
 }
 
-fn first_half(cipher: &Aes128, input: u64) -> u64 {
-    let mut block = [0_u8; 16];
-    block[..8].copy_from_slice(&input.to_be_bytes());
-    let mut block = block.into();
+fn encrypt(cipher: &Aes128, input: u128) -> u128 {
+    let mut block = input.to_be_bytes().into();
     cipher.encrypt_block(&mut block);
     let block: [u8; 16] = block.into();
-    (u128::from_be_bytes(block) >> 64) as u64
+    u128::from_be_bytes(block)
 }
 
 /// Spreads 122 bits around the version (8) and variant bits of RFC 9562.
@@ -129,7 +131,7 @@ mod tests {
     }
 
     fn places() -> impl Strategy<Value = Place> {
-        (any::<u32>(), 0..MAX_BLOCK_OCTETS / UNIT_OCTETS, 1..=MAX_KEY_OCTETS).prop_map(|(block, unit, octets)| Place {
+        (0..BLOCK_NUMBERS, 0..MAX_BLOCK_OCTETS / UNIT_OCTETS, 1..=MAX_KEY_OCTETS).prop_map(|(block, unit, octets)| Place {
             block,
             start: unit * UNIT_OCTETS,
             octets,
@@ -140,13 +142,15 @@ mod tests {
     #[test]
     fn the_construction_stays() {
         let id = cipher(0).identifier(Place { block: 7, start: 64, octets: 32 }).expect("in range");
-        assert_eq!(id.to_string(), "d2aaac83-8872-8595-b07e-5e6fc7f1c3aa");
+        assert_eq!(id.to_string(), "cddb9063-4779-8228-bb0c-c523c816a130");
     }
 
     #[test]
     fn places_out_of_range_have_no_identifier() {
-        for (start, octets) in [(4, 32), (MAX_BLOCK_OCTETS, 32), (0, 0), (0, MAX_KEY_OCTETS + 1)] {
-            assert_eq!(cipher(0).identifier(Place { block: 0, start, octets }), None);
+        for (block, start, octets) in
+            [(BLOCK_NUMBERS, 0, 32), (0, 4, 32), (0, MAX_BLOCK_OCTETS, 32), (0, 0, 0), (0, 0, MAX_KEY_OCTETS + 1)]
+        {
+            assert_eq!(cipher(0).identifier(Place { block, start, octets }), None);
         }
     }
 

@@ -12,7 +12,8 @@ use crate::key_id::IdCipher;
 
 /// Key bound to one set of parties, to be supplied to the master without asking the store again.
 ///
-/// The blocks in it have left the store for good, so a crash burns what has not been supplied; keys that were supplied are
+/// The blocks in it have left the store, so a crash burns what has not been supplied, unless it is given back before
+/// ([`Input::GiveBack`](crate::Input::GiveBack)); keys that were supplied are
 /// safe at the slaves' key managers, which had their copies before the lease was given.
 #[derive(Debug)]
 pub struct Lease {
@@ -22,11 +23,18 @@ pub struct Lease {
     ids: Arc<IdCipher>,
     /// A key is supplied only when its slaves have at least this long to collect it.
     collect_time: Duration,
+    /// How often its key manager had burnt key before it was given out.
+    burns: u64,
 }
 
 impl Lease {
-    pub(crate) fn new(ids: Arc<IdCipher>, collect_time: Duration) -> Self {
-        Self { blocks: VecDeque::new(), octets: 0, ids, collect_time }
+    pub(crate) fn new(ids: Arc<IdCipher>, collect_time: Duration, burns: u64) -> Self {
+        Self { blocks: VecDeque::new(), octets: 0, ids, collect_time, burns }
+    }
+
+    /// Whether it was given out by this run of a key manager, which has burnt nothing since.
+    pub(crate) fn is_still_good(&self, ids: &Arc<IdCipher>, burns: u64) -> bool {
+        Arc::ptr_eq(&self.ids, ids) && self.burns == burns
     }
 
     pub(crate) fn push(&mut self, block: SupplyBlock) {
@@ -86,6 +94,7 @@ impl Lease {
     /// Adds what another lease of the same parties holds.
     pub fn extend(&mut self, other: Self) {
         self.octets += other.octets;
+        self.burns = self.burns.min(other.burns);
         self.blocks.extend(other.blocks);
     }
 

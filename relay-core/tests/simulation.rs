@@ -54,7 +54,7 @@ fn no_fault_and_no_crash_breaks_a_promise() {
     // A simulation in which nothing happens proves nothing.
     assert!(total.supplied > seeds && total.collected > seeds, "{total:?}");
     assert!(total.crashes > seeds / 2 && total.pads > seeds && total.lost > seeds, "{total:?}");
-    for rare in [total.too_much, total.failures, total.moves, total.clock_steps, total.set_back, total.expired, total.hostile, total.forged] {
+    for rare in [total.too_much, total.failures, total.moves, total.clock_steps, total.set_back, total.expired, total.hostile, total.forged, total.given_back] {
         assert!(rare > seeds / 50, "{total:?}");
     }
 }

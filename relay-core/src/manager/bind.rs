@@ -77,8 +77,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
         }
         // Keys that never leave this node cost no link key: without a limit their number has none.
-        if slaves_here && self.collectable_octets(&self.config.id) + self.config.local_block_octets > self.config.max_collectable
-        {
+        if slaves_here && !self.has_room_to_collect(&self.config.id, self.config.local_block_octets) {
             return Ok(Err(CannotBind::Room));
         }
         let mut number = self.number();
@@ -267,7 +266,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if !own_link {
             return Ok(Err(Misbehaviour::ForeignLink));
         }
-        if self.collectable_octets(from) + told.sealed.len() > self.config.max_collectable {
+        if !self.has_room_to_collect(from, told.sealed.len()) {
             return Ok(Err(Misbehaviour::TooMuch));
         }
         // From here on the pad is spent, whatever comes: there may be a message under it.

@@ -12,10 +12,16 @@ use crate::block::{CollectBlock, Collected};
 use crate::key_id::{IdCipher, Place};
 use crate::store::{KeyStore, Pool, StoredKey};
 
+/// What a block counts for beside its octets, against the limit of what is held for collection.
+const BLOCK_COSTS: usize = 128;
+
 /// What is known of a block in the store.
 pub(super) struct Collectable {
     parties: Arc<Parties>,
     octets: usize,
+    /// How much it counts for: what was collected by all counts no more, or what is left of blocks by keys that do not fill them
+    /// would in time leave room for nothing else.
+    counts: usize,
     expires: WallTime,
     tag: [u8; 16],
     /// As in the store: what is not there is refused without touching the store.
@@ -27,11 +33,17 @@ impl From<&CollectBlock> for Collectable {
         Self {
             parties: Arc::clone(&block.info.parties),
             octets: block.material.size().octets(),
+            counts: counts(block),
             expires: block.info.expires,
             tag: block.tag,
             collected: block.collected.clone(),
         }
     }
+}
+
+fn counts(block: &CollectBlock) -> usize {
+    let octets = block.material.size().octets();
+    BLOCK_COSTS + octets.saturating_sub(block.collected.octets_by_all(octets))
 }
 
 /// A key that was asked for, if it can be one.
@@ -44,26 +56,33 @@ enum Asked {
 impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn index_collect(&mut self, id: KeyId, block: Collectable) {
         if let Some(home) = self.home(block.parties.master()).cloned() {
-            *self.collectable_from.entry(home).or_default() += block.octets;
+            *self.collectable_from.entry(home).or_default() += block.counts;
         }
         self.collectable.insert(id, block);
     }
 
     pub(super) fn forget_collect(&mut self, block: KeyId) {
         self.in_hand.remove(&block);
-        let Some(known) = self.collectable.remove(&block) else { return };
-        let home = self.home(known.parties.master()).cloned();
-        if let Some(total) = home.and_then(|home| self.collectable_from.get_mut(&home)) {
-            *total = total.saturating_sub(known.octets);
+        if let Some(known) = self.collectable.remove(&block) {
+            self.count_less(&known.parties, known.counts);
         }
+    }
+
+    fn count_less(&mut self, parties: &Parties, octets: usize) {
+        let home = self.home(parties.master()).cloned();
+        if let Some(total) = home.and_then(|home| self.collectable_from.get_mut(&home)) {
+            *total = total.saturating_sub(octets);
+        }
+    }
+
+    /// Whether `octets` more are held for collection, of blocks that the key manager `from` binds.
+    pub(super) fn has_room_to_collect(&self, from: &KmId, octets: usize) -> bool {
+        let held = self.collectable_from.get(from).copied().unwrap_or(0);
+        held.saturating_add(BLOCK_COSTS + octets) <= self.config.max_collectable
     }
 
     pub(super) fn collectable_tag(&self, block: KeyId) -> Option<[u8; 16]> {
         self.collectable.get(&block).map(|known| known.tag)
-    }
-
-    pub(super) fn collectable_octets(&self, from: &KmId) -> usize {
-        self.collectable_from.get(from).copied().unwrap_or(0)
     }
 
     pub(super) fn collect(
@@ -131,7 +150,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             },
             // The master itself never has a part in it; nobody of this node has when all slaves are elsewhere.
             None if slave == master => Asked::ForOthers,
-            None if self.is_own(block) && !has_slaves_here(u64::from(place.block)) => Asked::ForOthers,
+            None if self.is_own(block) && !has_slaves_here(place.block) => Asked::ForOthers,
             None => Asked::Unknown,
         }
     }
@@ -145,7 +164,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn find_place(&self, master: &ApplicationId, id: KeyId) -> Option<(KeyId, Place)> {
         let place_in = |incarnation: Incarnation, ids: &IdCipher| {
             let place = ids.place(id)?;
-            Some((incarnation.key_id(u64::from(place.block)), place))
+            Some((incarnation.key_id(place.block), place))
         };
         let own = || place_in(self.notes.incarnation, &self.ids);
         let made_by = |peer: &Peer| peer.ids.iter().rev().find_map(|(incarnation, ids)| place_in(*incarnation, ids));
@@ -167,6 +186,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             if block.is_finished() {
                 self.forget_collect(id);
             } else {
+                if let Some(known) = self.collectable.get_mut(&id) {
+                    let former = std::mem::replace(&mut known.counts, counts(&block));
+                    let (parties, less) = (Arc::clone(&known.parties), former.saturating_sub(known.counts));
+                    self.count_less(&parties, less);
+                }
                 self.put(StoredKey::Collect(block))?;
             }
         }

@@ -65,7 +65,8 @@ pub struct Config {
     pub draw_pause: Duration,
     /// The most link keys of a neighbour's that are held for one link; 256.
     pub max_incoming: usize,
-    /// The most octets that are held for collection of blocks from one neighbour, and of this node's own; 256 MiB.
+    /// The most octets that are held for collection of blocks from one neighbour, and of this node's own: those that not all slaves
+    /// have collected, and 128 for each block; 256 MiB.
     pub max_collectable: usize,
 }
 

@@ -23,6 +23,8 @@ mod links;
 mod notes;
 mod peers;
 mod supply;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -37,7 +39,7 @@ use itu_y3803::{
 
 use crate::block::CollectBlock;
 use crate::encoding::Unreadable;
-use crate::key_id::IdCipher;
+use crate::key_id::{BLOCK_NUMBERS, IdCipher};
 use crate::lease::Lease;
 use crate::store::{KeyStore, Pool, StoredKey};
 
@@ -129,6 +131,11 @@ pub enum Input {
         number: NonZeroU32,
         /// Of which size.
         size: KeySize,
+    },
+    /// The caller serves no more from a lease, as before a stop. What was revoked, or has burnt since, is dropped.
+    GiveBack {
+        /// What is left of it.
+        lease: Lease,
     },
     /// A slave of this node comes for its keys.
     Collect {
@@ -265,6 +272,12 @@ pub enum Event {
         /// The block or link key.
         id: KeyId,
     },
+    /// Few numbers are left for blocks. When there are none, nothing can be supplied any more: before that the node needs a new
+    /// store. Said at the start and again for every 4096 numbers, once an eighth is left.
+    NumbersRunLow {
+        /// How many.
+        left: u64,
+    },
     /// A neighbour came back with another store; all that was agreed with the former one is burnt.
     PeerRenewed {
         /// Which neighbour.
@@ -352,8 +365,12 @@ pub struct KeyManager<S: KeyStore, R> {
     peers: BTreeMap<KmId, Peer>,
     links: BTreeMap<LinkId, Link>,
     pools: BTreeMap<Arc<Parties>, SupplyPool>,
+    /// Those of them that may want more key, and all that have orders waiting.
+    watched: BTreeSet<Arc<Parties>>,
     /// Until when something may be out on lease, also where the pool is gone since.
     leased: BTreeMap<Arc<Parties>, Instant>,
+    /// How often blocks were burnt, so that none comes back from a lease.
+    burns: u64,
     binding: BTreeMap<KeyId, Binding>,
     collectable: HashMap<KeyId, Collectable>,
     /// Octets held for collection, by the key manager that bound them.
@@ -396,7 +413,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             notes,
             notes_changed,
             pools: BTreeMap::new(),
+            watched: BTreeSet::new(),
             leased: BTreeMap::new(),
+            burns: 0,
             binding: BTreeMap::new(),
             collectable: HashMap::new(),
             collectable_from: HashMap::new(),
@@ -444,6 +463,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
             Input::Supply { order, parties, number, size } => self.order(now, order, parties, number, size, false),
             Input::Lease { order, parties, number, size } => self.order(now, order, parties, number, size, true),
+            Input::GiveBack { lease } => self.give_back(now, lease),
             Input::Collect { order, slave, master, keys } => self.collect(now, order, &slave, &master, keys),
             Input::Timeout => self.timeout(now),
         };
@@ -483,7 +503,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.values().filter_map(|link| link.deadline(self.is_up(&link.peer), &self.config));
         let binding = self.binding.values().map(Binding::deadline);
-        let orders = self.pools.values().filter_map(SupplyPool::deadline);
+        let orders = self.watched.iter().filter_map(|parties| self.pools.get(parties)?.deadline());
         links.chain(binding).chain(orders).min()
     }
 
@@ -643,12 +663,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             && expires <= now.wall
         {
             self.expiry.pop_first();
-            match pool {
-                Pool::Outgoing | Pool::Incoming => self.forget_link_key(pool, id),
-                Pool::Supply => self.forget_supply(id),
-                Pool::Collect => self.forget_collect(id),
+            match (pool, self.take(pool, id)?) {
+                (Pool::Outgoing | Pool::Incoming, _) => self.forget_link_key(pool, id),
+                (Pool::Supply, Some(StoredKey::Supply(block))) => self.forget_supply(&block.info.parties, id),
+                (Pool::Supply, _) => {}
+                (Pool::Collect, _) => self.forget_collect(id),
             }
-            self.remove(pool, id)?;
             self.event(Event::Expired { pool, id });
         }
         Ok(())
@@ -693,6 +713,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if self.next_number > self.notes.numbers_below {
             self.notes.numbers_below = self.next_number + SET_ASIDE;
             self.notes_changed = true;
+            let left = BLOCK_NUMBERS.saturating_sub(self.next_number);
+            if left < BLOCK_NUMBERS / 8 {
+                self.event(Event::NumbersRunLow { left });
+            }
         }
         number
     }

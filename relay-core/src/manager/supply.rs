@@ -26,6 +26,8 @@ pub(super) struct SupplyPool {
     binding_octets: usize,
     orders: VecDeque<Order>,
     prepared: bool,
+    /// Octets asked for and supplied since it was last idle: no more than that is held ready.
+    used: usize,
     last_used: Instant,
     last_bound: Instant,
     /// Blocks that were refused in a row, and until when no other is tried: the next would be refused as well, and burn a pad.
@@ -108,8 +110,11 @@ impl SupplyPool {
         self.orders.front().is_some_and(|order| missing(order).saturating_add(waiting) > self.binding_octets)
     }
 
-    fn wants_more(&self, high: usize) -> bool {
-        self.octets_coming() < high || self.is_short()
+    /// Whether less is ready and coming than this mark. What is ready grows with use, and is all there at once for those who were
+    /// announced: whoever asks for one key only does not cost the link key of many.
+    fn wants_more(&self, mark: usize) -> bool {
+        let mark = if self.prepared { mark } else { mark.min(self.used) };
+        self.octets_coming() < mark || self.is_short()
     }
 }
 
@@ -122,10 +127,19 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         wanted
     }
 
-    pub(super) fn forget_supply(&mut self, block: KeyId) {
-        for pool in self.pools.values_mut() {
+    pub(super) fn forget_supply(&mut self, parties: &Arc<Parties>, block: KeyId) {
+        if let Some(pool) = self.pools.get_mut(parties) {
             pool.ready.remove(block);
             pool.open.forget(block);
+        }
+        self.watch(parties);
+    }
+
+    /// Has a pool looked at when pools are filled, since it may want more now.
+    fn watch(&mut self, parties: &Parties) {
+        if let Some((parties, _)) = self.pools.get_key_value(parties) {
+            self.watched.insert(Arc::clone(parties));
+            self.pools_wanting = true;
         }
     }
 
@@ -150,13 +164,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if let Some(pool) = self.pools.get_mut(parties) {
             pool.binding_octets = pool.binding_octets.saturating_sub(octets);
         }
+        self.watch(parties);
     }
 
     pub(super) fn prepare(&mut self, now: Now, parties: Parties) {
         let parties = Arc::new(parties);
         if self.are_known(&parties) && self.has_room_for(&parties) {
             self.pool(now, &parties).prepared = true;
-            self.pools_wanting = true;
+            self.watch(&parties);
         }
     }
 
@@ -186,7 +201,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
         let pool = self.pool(now, &parties);
         pool.last_used = now.instant;
+        pool.used = pool.used.max(order.octets());
         pool.orders.push_back(order);
+        self.watch(&parties);
         self.serve_waiting(now, &parties)
     }
 
@@ -199,7 +216,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 self.supply(now, parties, &order)?.map(|keys| Output::Supplied { order: order.id, keys })
             };
             match served {
-                Some(output) => self.staged.push_back(output),
+                Some(output) => {
+                    let octets = if let Output::Leased { lease, .. } = &output { lease.octets_left() } else { order.octets() };
+                    if let Some(pool) = self.pools.get_mut(parties) {
+                        pool.used = pool.used.saturating_add(octets);
+                    }
+                    self.staged.push_back(output);
+                }
                 None => {
                     if let Some(pool) = self.pools.get_mut(parties) {
                         pool.orders.push_front(order);
@@ -208,8 +231,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 }
             }
         }
-        if let Some(pool) = self.pools.get(parties) {
-            self.pools_wanting |= pool.wants_more(self.config.pool_low);
+        if self.pools.get(parties).is_some_and(|pool| pool.wants_more(self.config.pool_low)) {
+            self.watch(parties);
         }
         Ok(())
     }
@@ -297,9 +320,25 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(None)
     }
 
+    /// What was not supplied from a lease is supplied later, also after a restart. Nothing of it may have been burnt since.
+    pub(super) fn give_back(&mut self, now: Now, lease: Lease) -> Result<(), S::Error> {
+        if !lease.is_still_good(&self.ids, self.burns) {
+            return Ok(());
+        }
+        for block in lease.into_blocks() {
+            let parties = Arc::clone(&block.info.parties);
+            let fresh = now.wall.after(self.config.collect_time) < block.info.expires;
+            if fresh && block.octets_left() > 0 && self.index_supply(now, block.info.id, &parties, block.octets_left()) {
+                self.put(StoredKey::Supply(block))?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn give_up_orders(&mut self, now: Now) {
         let mut refused = Vec::new();
-        for pool in self.pools.values_mut() {
+        for parties in &self.watched {
+            let Some(pool) = self.pools.get_mut(parties) else { continue };
             pool.orders.retain(|order| {
                 let over = order.give_up <= now.instant;
                 if over {
@@ -317,17 +356,25 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn fill_pools(&mut self, now: Now) -> Result<(), S::Error> {
         self.pools_wanting = false;
         let mut wanting = Vec::new();
-        for (parties, pool) in &mut self.pools {
+        let mut watched = std::mem::take(&mut self.watched);
+        watched.retain(|parties| {
+            let Some(pool) = self.pools.get_mut(parties) else { return false };
             let active = pool.prepared || !pool.orders.is_empty() || now.instant < pool.last_used + self.config.idle;
             pool.not_before = pool.not_before.filter(|until| *until > now.instant);
-            let active = active && pool.not_before.is_none();
-            if !pool.wants_more(self.config.pool_high) {
-                pool.filling = false;
-            } else if active && (pool.filling || pool.wants_more(self.config.pool_low)) {
-                pool.filling = true;
-                wanting.push((pool.octets_coming(), pool.last_bound, Arc::clone(parties)));
+            if !active {
+                pool.used = 0;
             }
-        }
+            if !active || !pool.wants_more(self.config.pool_high) {
+                pool.filling = false;
+            } else if pool.filling || pool.wants_more(self.config.pool_low) {
+                pool.filling = true;
+                if pool.not_before.is_none() {
+                    wanting.push((pool.octets_coming(), pool.last_bound, Arc::clone(parties)));
+                }
+            }
+            pool.filling || !pool.orders.is_empty()
+        });
+        self.watched.append(&mut watched);
         // Among those that are as empty, whoever has waited longest: or those behind would never get any.
         let mut wanting: BTreeSet<_> = wanting.into_iter().collect();
         while let Some((coming, _, parties)) = wanting.pop_first() {
@@ -356,6 +403,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             binding_octets: 0,
             orders: VecDeque::new(),
             prepared: false,
+            used: 0,
             last_used: now.instant,
             last_bound: now.instant,
             refused: 0,
@@ -382,12 +430,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// Burns all that is ready for some parties, and what is out on lease.
     pub(super) fn burn_supply(&mut self, concerns: impl Fn(&Parties) -> bool) -> Result<(), S::Error> {
+        self.burns += 1;
         let parties: BTreeSet<_> = self.pools.keys().chain(self.leased.keys()).filter(|parties| concerns(parties)).cloned().collect();
         for parties in parties {
             for block in self.drain_pool(&parties) {
                 self.remove(Pool::Supply, block)?;
             }
             self.leased.remove(&parties);
+            self.watch(&parties);
             self.staged.push_back(Output::Revoked { parties });
         }
         self.pools_wanting = true;
@@ -428,6 +478,6 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     fn empty_lease(&self) -> Lease {
-        Lease::new(Arc::clone(&self.ids), self.config.collect_time)
+        Lease::new(Arc::clone(&self.ids), self.config.collect_time, self.burns)
     }
 }

@@ -103,7 +103,14 @@ impl World {
         }
     }
 
+    /// Stopped in good order: what is out on lease goes back first.
     pub(super) fn restart(&mut self, node: usize) {
+        let leases = std::mem::take(&mut self.nodes[node].leases).into_values();
+        for lease in leases {
+            self.report.given_back += lease.octets_left() as u64;
+            self.nodes[node].inbox.push(Input::GiveBack { lease });
+        }
+        self.handle(node);
         self.crash(node);
     }
 

@@ -81,7 +81,8 @@ pub(crate) struct Report {
     /// Collections that a crash cut off, so that nobody knows whether the keys arrived.
     pub(crate) cut_off: u64,
     pub(crate) crashes: u64,
-    pub(crate) stops: u64,
+    /// Octets that came back from leases.
+    pub(crate) given_back: u64,
     pub(crate) failures: u64,
     pub(crate) moves: u64,
     pub(crate) clock_steps: u64,
@@ -104,7 +105,7 @@ impl std::ops::AddAssign for Report {
         self.too_much += other.too_much;
         self.cut_off += other.cut_off;
         self.crashes += other.crashes;
-        self.stops += other.stops;
+        self.given_back += other.given_back;
         self.failures += other.failures;
         self.moves += other.moves;
         self.clock_steps += other.clock_steps;
