@@ -20,6 +20,8 @@ pub struct Lease {
     blocks: VecDeque<SupplyBlock>,
     /// What the blocks have left.
     octets: usize,
+    /// No block expires before.
+    expires: WallTime,
     ids: Arc<IdCipher>,
     /// A key is supplied only when its slaves have at least this long to collect it.
     collect_time: Duration,
@@ -29,7 +31,7 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(ids: Arc<IdCipher>, collect_time: Duration, burns: u64) -> Self {
-        Self { blocks: VecDeque::new(), octets: 0, ids, collect_time, burns }
+        Self { blocks: VecDeque::new(), octets: 0, expires: WallTime::NEVER, ids, collect_time, burns }
     }
 
     /// Whether it was given out by this run of a key manager, which has burnt nothing since.
@@ -39,6 +41,7 @@ impl Lease {
 
     pub(crate) fn push(&mut self, block: SupplyBlock) {
         self.octets += block.octets_left();
+        self.expires = self.expires.min(block.info.expires);
         self.blocks.push_back(block);
     }
 
@@ -58,9 +61,11 @@ impl Lease {
         }
         let mut keys = Vec::with_capacity(number);
         while keys.len() < number {
-            match self.blocks.front_mut()?.supply(size, &self.ids) {
+            let block = self.blocks.front_mut()?;
+            let left = block.octets_left();
+            match block.supply(size, &self.ids) {
                 Some(key) => {
-                    self.octets -= size.octets();
+                    self.octets -= left - block.octets_left();
                     keys.push(key);
                 }
                 None => self.drop_first(),
@@ -94,13 +99,19 @@ impl Lease {
     /// Adds what another lease of the same parties holds.
     pub fn extend(&mut self, other: Self) {
         self.octets += other.octets;
+        self.expires = self.expires.min(other.expires);
         self.burns = self.burns.min(other.burns);
         self.blocks.extend(other.blocks);
     }
 
     pub(crate) fn forget(&mut self, id: KeyId) {
-        self.blocks.retain(|block| block.info.id != id);
+        self.retain(|block| block.info.id != id);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&SupplyBlock) -> bool) {
+        self.blocks.retain(keep);
         self.octets = self.blocks.iter().map(SupplyBlock::octets_left).sum();
+        self.expires = self.blocks.iter().map(|block| block.info.expires).min().unwrap_or(WallTime::NEVER);
     }
 
     fn drop_first(&mut self) {
@@ -119,7 +130,10 @@ impl Lease {
 
     /// Drops blocks whose slaves would not have the time to collect.
     pub fn drop_stale(&mut self, now: WallTime) {
-        // Not only the oldest: a later block may have been given a shorter life.
-        self.retain(|block| now.after(self.collect_time) < block.info().expires);
+        let soon = now.after(self.collect_time);
+        if soon >= self.expires {
+            // Not only the oldest: a later block may have been given a shorter life.
+            self.retain(|block| soon < block.info.expires);
+        }
     }
 }

@@ -148,7 +148,13 @@ impl<E: Effects> Engine<E> {
                 let _ = answer.send(links.iter().map(level).collect());
                 return Ok(true);
             }
-            Command::Stop => return Ok(false),
+            Command::Stop => {
+                // A stop in good order burns nothing.
+                for lease in self.leases.take_all() {
+                    self.manager.handle_input(now, Input::GiveBack { lease })?;
+                }
+                return Ok(false);
+            }
         };
         self.manager.handle_input(now, input)?;
         Ok(true)

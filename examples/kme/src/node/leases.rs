@@ -61,6 +61,11 @@ impl Leases {
         });
     }
 
+    /// All leases, which are served from no more.
+    pub(super) fn take_all(&self) -> Vec<Lease> {
+        lock(&self.shelves).values().filter_map(|shelf| lock(&shelf.slot).lease.take()).collect()
+    }
+
     /// Burns everything, at the end.
     pub(super) fn close(&self) {
         lock(&self.shelves).drain().for_each(|(_, shelf)| shelf.burn());
