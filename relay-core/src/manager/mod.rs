@@ -769,11 +769,9 @@ impl From<&StoredKey> for Found {
             StoredKey::Outgoing(key) | StoredKey::Incoming(key) => {
                 What::Link { link: key.link.clone(), peer: key.peer.clone(), octets: key.material.size().octets() }
             }
-            StoredKey::Supply(block) => What::Supply {
-                parties: Arc::clone(&block.info.parties),
-                homes: block.homes.clone(),
-                octets: block.octets_left(),
-            },
+            StoredKey::Supply(block) => {
+                What::Supply { parties: Arc::clone(&block.info.parties), homes: block.homes.clone(), octets: block.octets_left() }
+            }
             StoredKey::Collect(_) => What::Collect,
         };
         Self { pool: key.pool(), id: key.id(), expires: key.expires(), what }

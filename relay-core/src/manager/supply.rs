@@ -431,7 +431,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// Burns all that is ready for some parties, and what is out on lease.
     pub(super) fn burn_supply(&mut self, concerns: impl Fn(&Parties) -> bool) -> Result<(), S::Error> {
         self.burns += 1;
-        let parties: BTreeSet<_> = self.pools.keys().chain(self.leased.keys()).filter(|parties| concerns(parties)).cloned().collect();
+        let parties: BTreeSet<_> =
+            self.pools.keys().chain(self.leased.keys()).filter(|parties| concerns(parties)).cloned().collect();
         for parties in parties {
             for block in self.drain_pool(&parties) {
                 self.remove(Pool::Supply, block)?;

@@ -139,8 +139,8 @@ impl World {
         self.random.below(skew) as i64 - skew as i64 / 2
     }
 
-    fn set_clock(&mut self, node: usize) {
-        if self.nodes[node].clock.busy {
+    pub(super) fn set_clock(&mut self, node: usize) {
+        if self.nodes[node].clock.busy || self.settling() {
             return;
         }
         let skew = self.network.clock_skew.as_millis() as u64;
@@ -157,7 +157,7 @@ impl World {
             kind => {
                 self.set_ahead_by(node, if kind == 2 { step } else { -step });
                 self.nodes[node].clock.busy = true;
-                let back = 500 + self.random.below(4_000);
+                let back = 500 + self.random.below(6_000);
                 self.after(back, Step::SetRight { node });
             }
         }
@@ -167,7 +167,7 @@ impl World {
     pub(super) fn creep(&mut self, node: usize, life: u32, steps: u32) {
         self.nodes[node].clock.busy = true;
         let over = steps == 0 || self.nodes[node].life != life || self.settling();
-        let wait = if over { 500 + self.random.below(2_000) } else { 10 };
+        let wait = if over { 500 + self.random.below(6_000) } else { 10 };
         if !over {
             let step = self.network.clock_skew.as_millis() as i64 * 9 / 10;
             self.set_ahead_by(node, self.nodes[node].clock.ahead - step);

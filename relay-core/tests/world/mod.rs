@@ -127,19 +127,50 @@ const EPOCH: i64 = 1_700_000_000_000;
 /// A step to come, in virtual milliseconds.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
-    Deliver { to: usize, message: u64 },
-    Drawn { node: usize, life: u32, link: LinkId, number: u32 },
-    Fetched { node: usize, life: u32, link: LinkId, key: KeyId },
+    Deliver {
+        to: usize,
+        message: u64,
+    },
+    Drawn {
+        node: usize,
+        life: u32,
+        link: LinkId,
+        number: u32,
+    },
+    Fetched {
+        node: usize,
+        life: u32,
+        link: LinkId,
+        key: KeyId,
+    },
     Load,
     Fault,
-    Connect { node: usize, peer: usize },
-    Start { node: usize },
+    Connect {
+        node: usize,
+        peer: usize,
+    },
+    Start {
+        node: usize,
+    },
     /// A node is stopped and started again, to read its files anew.
-    Restart { node: usize },
+    Restart {
+        node: usize,
+    },
     /// A clock creeps back, or is set right again.
-    Creep { node: usize, life: u32, steps: u32 },
-    SetRight { node: usize },
-    Timer { node: usize },
+    Creep {
+        node: usize,
+        life: u32,
+        steps: u32,
+    },
+    SetRight {
+        node: usize,
+    },
+    SetClock {
+        node: usize,
+    },
+    Timer {
+        node: usize,
+    },
     Second,
 }
 
@@ -351,6 +382,7 @@ impl World {
             Step::Restart { node } => self.restart(node),
             Step::Creep { node, life, steps } => self.creep(node, life, steps),
             Step::SetRight { node } => self.set_right(node),
+            Step::SetClock { node } => self.set_clock(node),
             Step::Timer { node } => {
                 if self.nodes[node].timer == Some(self.now) && self.nodes[node].manager.is_some() {
                     self.nodes[node].timer = None;
@@ -410,10 +442,7 @@ impl World {
             return self.crash(node);
         }
         while let Some(manager) = &mut self.nodes[node].manager {
-            let output = match manager.poll_output() {
-                Ok(output) => output,
-                Err(_) => return self.store_failed(node),
-            };
+            let Ok(output) = manager.poll_output() else { return self.store_failed(node) };
             // Committed: from here on it knows who came with another store.
             for peer in greeted.drain(..) {
                 self.lost_until[node][peer] = self.lost_until[node][peer].min(self.now);

@@ -12,7 +12,8 @@ use super::random::Random;
 pub(super) const NODES: [&str; 3] = ["north", "south", "west"];
 /// The last one is missing in some worlds: then north is the middle of a star.
 const LINKS: [(&str, usize, usize); 4] = [("first", 0, 1), ("second", 0, 1), ("third", 0, 2), ("fourth", 1, 2)];
-pub(super) const APPLICATIONS: [(&str, usize); 6] = [("red", 0), ("ruby", 0), ("blue", 1), ("green", 1), ("grey", 2), ("gold", 2)];
+pub(super) const APPLICATIONS: [(&str, usize); 6] =
+    [("red", 0), ("ruby", 0), ("blue", 1), ("green", 1), ("grey", 2), ("gold", 2)];
 
 /// Which node serves which application.
 pub(super) type Directory = BTreeMap<ApplicationId, usize>;
@@ -35,7 +36,7 @@ impl Network {
     pub(super) fn new(triangle: bool, short: bool, tight: bool) -> Self {
         let millis = Duration::from_millis;
         let (clock_skew, collect_time, give_up) = match short {
-            true => (millis(300), millis(4_000), millis(1_500)),
+            true => (millis(300), millis(4_000), millis(600)),
             false => (millis(60_000), millis(3_600_000), millis(10_000)),
         };
         Self { triangle, short, tight, clock_skew, collect_time, give_up }
@@ -57,7 +58,13 @@ impl Network {
     pub(super) fn config(&self, node: usize, directory: &Directory, varied: Option<&mut Random>) -> Config {
         let mut config = Config::new(km(node));
         let ends = |(id, a, b): &(&str, usize, usize)| {
-            let peer = if *a == node { *b } else if *b == node { *a } else { return None };
+            let peer = if *a == node {
+                *b
+            } else if *b == node {
+                *a
+            } else {
+                return None;
+            };
             Some(LinkConfig { id: LinkId::new(id).expect("valid"), peer: km(peer) })
         };
         config.links = self.links().iter().filter_map(ends).collect();
@@ -67,7 +74,7 @@ impl Network {
         (config.link_low, config.link_high) = (3, 6);
         (config.pool_low, config.pool_high, config.lease_octets) = (128, 256, 192);
         config.local_block_octets = 200;
-        config.idle = Duration::from_secs(3);
+        config.idle = Duration::from_secs(1);
         config.repeat = Duration::from_millis(250);
         (config.clock_skew, config.collect_time, config.give_up) = (self.clock_skew, self.collect_time, self.give_up);
         if self.short {
@@ -81,7 +88,7 @@ impl Network {
         config.local_block_octets = random.pick(&[48, 200, 333]);
         config.link_low = random.pick(&[1, 3]);
         if self.short {
-            config.block_life = Duration::from_millis(random.pick(&[5_000, 8_000, 12_000]));
+            config.block_life = Duration::from_millis(random.pick(&[4_500, 6_000, 12_000]));
             config.link_key_life = Duration::from_millis(random.pick(&[2_000, 6_000]));
         }
         if self.tight {

@@ -22,6 +22,11 @@ impl World {
                     self.pads.insert(told.pad, octets);
                 }
             }
+            // While a block is on its way.
+            if self.faults.clocks && self.random.one_in(100) {
+                let soon = self.random.below(3);
+                self.after(soon, Step::SetClock { node: from });
+            }
             if self.random.one_in(4) {
                 self.said = Some((from, to, again(&message)));
             }
