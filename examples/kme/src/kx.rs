@@ -12,11 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use itu_y3803::{KmId, KmMessage};
-use rustls::ClientConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use transport::identity::IdentitySource;
-use transport::tls::ServerTls;
+use transport::tls::{ClientTls, ServerTls};
 
 mod client;
 pub(crate) mod codec;
@@ -40,8 +39,8 @@ pub struct KxConfig {
     pub listen: TcpListener,
     /// Made by [`transport::tls::inter_kme_server`]. After it is replaced, every neighbour has to dial again.
     pub server_tls: ServerTls,
-    /// Made by [`transport::tls::inter_kme_client`].
-    pub client_tls: Arc<ClientConfig>,
+    /// Made by [`transport::tls::inter_kme_client`]. After it is replaced, every neighbour is dialled again.
+    pub client_tls: ClientTls,
     /// Where the certificate of a neighbour carries its KME ID.
     pub identity: IdentitySource,
     /// The neighbours. Nobody else is listened to.

@@ -215,6 +215,8 @@ impl Metrics {
             Event::NotBound { .. } => "block_not_bound",
             Event::Expired { .. } => "expired",
             Event::PeerRenewed { .. } => "peer_renewed",
+            Event::ClockSetBack => "clock_set_back",
+            Event::NumbersRunLow { .. } => "numbers_run_low",
             Event::Misbehaviour { from, .. } => {
                 self.0.misbehaviour.get_or_create(&Peer { peer: from.to_string() }).inc();
                 return;

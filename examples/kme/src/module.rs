@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ const FETCH_PAUSES_MILLIS: [u64; 6] = [20, 50, 150, 400, 1000, 2500];
 /// The QKD modules of this node.
 #[derive(Clone, Debug)]
 pub struct Modules {
-    modules: Arc<HashMap<LinkId, Arc<Module>>>,
+    modules: Arc<RwLock<HashMap<LinkId, Arc<Module>>>>,
     metrics: Metrics,
     runtime: Handle,
 }
@@ -65,19 +65,28 @@ impl Modules {
     /// # Errors
     /// [`ModuleError`] for the first module whose settings are not usable.
     pub fn new(links: &[config::Link], keys_per_link_key: u32, metrics: Metrics, runtime: Handle) -> Result<Self, ModuleError> {
-        let mut modules = HashMap::new();
-        for link in links {
-            let module = Module::new(link, keys_per_link_key)
-                .map_err(|problem| ModuleError { link: link.id.clone(), problem: Box::new(problem) })?;
-            modules.insert(link.id.clone(), Arc::new(module));
-        }
-        Ok(Self { modules: Arc::new(modules), metrics, runtime })
+        let modules = Arc::new(RwLock::new(modules(links, keys_per_link_key)?));
+        Ok(Self { modules, metrics, runtime })
+    }
+
+    /// Makes them anew, for certificates that have changed; calls under way go on.
+    ///
+    /// # Errors
+    /// [`ModuleError`] for the first module whose settings are not usable; then nothing is changed.
+    pub fn renew(&self, links: &[config::Link], keys_per_link_key: u32) -> Result<(), ModuleError> {
+        let renewed = modules(links, keys_per_link_key)?;
+        *self.modules.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(())
+    }
+
+    fn module(&self, link: &LinkId) -> Option<Arc<Module>> {
+        self.modules.read().unwrap_or_else(PoisonError::into_inner).get(link).cloned()
     }
 
     /// Asks for new keys, and tells the node the outcome.
     pub fn draw(&self, node: &Node, link: LinkId, number: u32, size: KeySize) {
         let (node, metrics) = (node.clone(), self.metrics.clone());
-        let Some(module) = self.modules.get(&link).cloned() else {
+        let Some(module) = self.module(&link) else {
             return node.input(Input::Drawn { link, keys: Vec::new() });
         };
         self.runtime.spawn(async move {
@@ -99,7 +108,7 @@ impl Modules {
     /// Asks for keys that the other end drew, and tells the node the outcome.
     pub fn fetch(&self, node: &Node, link: LinkId, key: KeyId, qkd_keys: Vec<KeyId>) {
         let (node, metrics) = (node.clone(), self.metrics.clone());
-        let Some(module) = self.modules.get(&link).cloned() else {
+        let Some(module) = self.module(&link) else {
             return node.input(Input::Fetched { link, key, keys: Vec::new() });
         };
         self.runtime.spawn(async move {
@@ -117,6 +126,14 @@ impl Modules {
             node.input(Input::Fetched { link, key, keys });
         });
     }
+}
+
+fn modules(links: &[config::Link], keys_per_link_key: u32) -> Result<HashMap<LinkId, Arc<Module>>, ModuleError> {
+    let module = |link: &config::Link| match Module::new(link, keys_per_link_key) {
+        Ok(module) => Ok((link.id.clone(), Arc::new(module))),
+        Err(problem) => Err(ModuleError { link: link.id.clone(), problem: Box::new(problem) }),
+    };
+    links.iter().map(module).collect()
 }
 
 impl Module {

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use transport::server::{self, Server};
-use transport::tls::{self, ServerTls, TlsError};
+use transport::tls::{self, ClientTls, ServerTls, TlsError};
 
 use crate::admin::Admin;
 use crate::audit::Audit;
@@ -137,7 +137,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     let (node, thread) = Node::start(manager, config.store.durability, |node| World {
         node,
         kx: kx_for_effects,
-        modules,
+        modules: modules.clone(),
         metrics: metrics.clone(),
         misbehaviour: Sparing::default(),
     })
@@ -155,11 +155,12 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
         admin: admin.as_ref().map(local).transpose()?,
     };
 
-    let mut reloadable = Reloadable { northbound: northbound_tls.clone(), kx: None };
+    let mut reloadable = Reloadable { northbound: northbound_tls.clone(), kx: None, modules };
     let kx = match (&config.kx, kx_listener) {
         (Some(settings), Some(listener)) => {
-            let kx_tls = ServerTls::new(kx_config(settings)?);
-            reloadable.kx = Some(kx_tls.clone());
+            let (server_config, client_config) = kx_configs(settings)?;
+            let (server_tls, client_tls) = (ServerTls::new(server_config), ClientTls::new(client_config));
+            reloadable.kx = Some((server_tls.clone(), client_tls.clone()));
             let events = {
                 let (node, metrics) = (node.clone(), metrics.clone());
                 move |event| tell_node(&node, &metrics, event)
@@ -167,8 +168,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
             let settings = KxConfig {
                 id: config.kme.km.clone(),
                 listen: listener,
-                server_tls: kx_tls.clone(),
-                client_tls: tls::inter_kme_client(&settings.tls.credentials(), &settings.tls.trust())?,
+                server_tls,
+                client_tls,
                 identity: settings.kme_id.clone(),
                 peers: config
                     .peers
@@ -230,11 +231,12 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     ended.unwrap_or(Ok(())).map_err(ServeError::from)
 }
 
-/// What is read again when the process gets SIGHUP: certificates, authorities and revocation lists of both ports. Connections that
-/// are open are closed after their current request, so that a revocation holds for them, too.
+/// What is read again when the process gets SIGHUP: certificates, authorities and revocation lists. Connections that are open are
+/// closed after their current request, so that a revocation holds for them, too.
 struct Reloadable {
     northbound: ServerTls,
-    kx: Option<ServerTls>,
+    kx: Option<(ServerTls, ClientTls)>,
+    modules: Modules,
 }
 
 impl Reloadable {
@@ -251,12 +253,14 @@ impl Reloadable {
         std::future::pending().await
     }
 
-    fn reload(&self, config: &Config) -> Result<(), TlsError> {
+    fn reload(&self, config: &Config) -> Result<(), ServeError> {
         let northbound = northbound_config(config)?;
-        let kx = config.kx.as_ref().map(kx_config).transpose()?;
+        let kx = config.kx.as_ref().map(kx_configs).transpose()?;
+        self.modules.renew(&config.links, config.to_engine().qkd_keys_per_link_key)?;
         self.northbound.replace(northbound);
-        if let (Some(tls), Some(config)) = (&self.kx, kx) {
-            tls.replace(config);
+        if let (Some((server, client)), Some((server_config, client_config))) = (&self.kx, kx) {
+            server.replace(server_config);
+            client.replace(client_config);
         }
         Ok(())
     }
@@ -268,8 +272,9 @@ fn northbound_config(config: &Config) -> Result<Arc<rustls::ServerConfig>, TlsEr
     tls::northbound_server(&northbound.tls.credentials(), &northbound.tls.trust(), &options)
 }
 
-fn kx_config(kx: &crate::config::Kx) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-    tls::inter_kme_server(&kx.tls.credentials(), &kx.tls.trust())
+fn kx_configs(kx: &crate::config::Kx) -> Result<(Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>), TlsError> {
+    let (own, trust) = (kx.tls.credentials(), kx.tls.trust());
+    Ok((tls::inter_kme_server(&own, &trust)?, tls::inter_kme_client(&own, &trust)?))
 }
 
 /// What the engine's thread does to the world.
@@ -329,6 +334,8 @@ impl Effects for World {
                     tracing::error!(%from, %what, untold, "misbehaviour of a neighbour");
                 }
             }
+            Event::ClockSetBack => tracing::error!("the clock was set back: what was ready to be supplied is burnt"),
+            Event::NumbersRunLow { left } => tracing::error!(left, "few block numbers are left: the KME needs a new store soon"),
             _ => {}
         }
     }

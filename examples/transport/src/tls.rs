@@ -126,22 +126,28 @@ pub fn inter_kme_client(own: &Credentials, trust: &Trust) -> Result<Arc<ClientCo
     client(Some(own), trust, &ChannelProfile::inter_kme())
 }
 
-/// A server configuration that can be replaced while a server runs; clones share it.
-#[derive(Clone, Debug)]
-pub struct ServerTls {
-    current: Arc<watch::Sender<Arc<ServerConfig>>>,
+/// A configuration that can be replaced while it is in use; clones share it.
+#[derive(Debug)]
+pub struct Replaceable<C> {
+    current: Arc<watch::Sender<Arc<C>>>,
 }
 
-impl ServerTls {
+/// What a server runs with.
+pub type ServerTls = Replaceable<ServerConfig>;
+
+/// What connections are dialled with.
+pub type ClientTls = Replaceable<ClientConfig>;
+
+impl<C> Replaceable<C> {
     /// Starts with `config`.
     #[must_use]
-    pub fn new(config: Arc<ServerConfig>) -> Self {
+    pub fn new(config: Arc<C>) -> Self {
         Self { current: Arc::new(watch::Sender::new(config)) }
     }
 
     /// The configuration for new connections.
     #[must_use]
-    pub fn current(&self) -> Arc<ServerConfig> {
+    pub fn current(&self) -> Arc<C> {
         self.current.borrow().clone()
     }
 
@@ -149,12 +155,20 @@ impl ServerTls {
     ///
     /// Connections made under the old one finish the request they are at and are closed, so that a certificate revoked now
     /// does not stay in by keeping its connection alive.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
+    pub fn replace(&self, config: Arc<C>) {
         self.current.send_replace(config);
     }
 
-    pub(crate) fn changes(&self) -> watch::Receiver<Arc<ServerConfig>> {
+    /// Tells of each replacement from now on.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<C>> {
         self.current.subscribe()
+    }
+}
+
+impl<C> Clone for Replaceable<C> {
+    fn clone(&self) -> Self {
+        Self { current: Arc::clone(&self.current) }
     }
 }
 

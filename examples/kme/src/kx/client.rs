@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -20,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Endpoint, Uri};
 use transport::client::Line;
+use transport::tls::ClientTls;
 
 use super::codec::Frame;
 use super::codec::generated::key_management_client::KeyManagementClient;
@@ -39,7 +40,7 @@ pub(super) struct Dialler {
     pub(super) shared: Arc<Shared>,
     pub(super) peer: Arc<Peer>,
     pub(super) address: Address,
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) tls: ClientTls,
 }
 
 impl Dialler {
@@ -82,7 +83,9 @@ impl Dialler {
     }
 
     async fn open(&self) -> Result<Session, Failure> {
-        let (stream, shaken) = self.connect().await?;
+        let mut renewed = self.tls.changes();
+        let settings = renewed.borrow_and_update().clone();
+        let (stream, shaken) = self.connect(settings).await?;
         let line = Line::new(stream, ());
         let last_word = line.last_word().clone();
         // What the failure is due to: TLS if it said something, else what gRPC says.
@@ -102,15 +105,15 @@ impl Dialler {
             .await
             .map_err(|status| failure(status.code()))?
             .into_inner();
-        Ok(Session { frames, responses, group: shaken.group, validity_left: shaken.validity_left })
+        Ok(Session { frames, responses, group: shaken.group, validity_left: shaken.validity_left, renewed })
     }
 
-    async fn connect(&self) -> Result<(TlsStream<TcpStream>, Shaken), Failure> {
+    async fn connect(&self, tls: Arc<ClientConfig>) -> Result<(TlsStream<TcpStream>, Shaken), Failure> {
         let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await.map_err(Failure::Connection)?;
         stream.set_nodelay(true).map_err(Failure::Connection)?;
-        let connector = TlsConnector::from(self.tls.clone());
+        let connector = TlsConnector::from(tls.clone());
         let stream = connector.connect(self.address.name.clone(), stream).await.map_err(Failure::handshake)?;
-        let shaken = check_handshake(self.tls.crypto_provider(), stream.get_ref().1, &self.shared.identity)?;
+        let shaken = check_handshake(tls.crypto_provider(), stream.get_ref().1, &self.shared.identity)?;
         if shaken.found != self.peer.id.as_str() {
             return Err(Failure::AnotherKme { dialled: self.peer.id.clone(), found: shaken.found });
         }
@@ -125,6 +128,8 @@ impl Dialler {
         loop {
             tokio::select! {
                 () = &mut expired => return,
+                // Whoever was let in by the former settings need not be by the new ones, at either end.
+                Ok(()) = session.renewed.changed() => return,
                 // Nothing is awaited in the responses but their end.
                 response = session.responses.message() => match response {
                     Ok(Some(_)) => {}
@@ -176,6 +181,7 @@ struct Session {
     responses: Streaming<Frame>,
     group: &'static str,
     validity_left: Duration,
+    renewed: watch::Receiver<Arc<ClientConfig>>,
 }
 
 /// Gives tonic the connection that was made already, and no second one.

@@ -93,12 +93,17 @@ impl Door {
                 self.shared.tell(KxEvent::Refused { peer: None, address: oldest, reason: Failure::TooMany });
             }
             let (shared, current, established) = (self.shared.clone(), self.current.clone(), self.established.clone());
-            let tls = tls.current();
+            let tls = tls.clone();
             let task = tokio::spawn(async move {
-                let limit = shared.times.handshake;
-                match timeout(limit, shake_hands(&shared, stream, tls)).await.unwrap_or(Err(Failure::TimedOut)) {
+                let (limit, settings) = (shared.times.handshake, tls.current());
+                let shaken = timeout(limit, shake_hands(&shared, stream, settings.clone())).await;
+                match shaken.unwrap_or(Err(Failure::TimedOut)) {
                     Ok((stream, peer, validity_left)) => {
                         let closed = current.replace(&peer.id);
+                        // Replaced meanwhile: then other sessions may have been closed before this one was there.
+                        if !Arc::ptr_eq(&settings, &tls.current()) {
+                            return;
+                        }
                         let expired = Box::pin(sleep(validity_left));
                         let caller = Caller { peer, address };
                         // It fails after the shutdown only.

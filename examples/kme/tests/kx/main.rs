@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use transport::pki::Leaf;
-use transport::tls::{Pem, inter_kme_client, inter_kme_server};
+use transport::tls::{ClientTls, Pem, ServerTls, inter_kme_client, inter_kme_server};
 use world::*;
 
 #[tokio::test]
@@ -273,7 +273,8 @@ async fn new_tls_settings_close_old_sessions() {
     let config = world.config("north", server_tls.clone(), north_door, &[("south", nowhere().await)], times());
     let mut north = start(config);
     let mut config = world.config("south", world.server(&Leaf::kme("south")), door().await, &[("north", address)], times());
-    config.client_tls = inter_kme_client(&credentials(&south_certificate), &world.trust()).expect("a configuration");
+    config.client_tls =
+        ClientTls::new(inter_kme_client(&credentials(&south_certificate), &world.trust()).expect("a configuration"));
     let mut south = start(config);
     south.up("north").await;
     // The certificate of `south` is revoked, and `south` is told why it is not let in.
@@ -285,6 +286,30 @@ async fn new_tls_settings_close_old_sessions() {
     assert_eq!(north.refused().await, "tls");
     let (_, reason) = south.next_not_reached().await;
     assert!(matches!(reason, Failure::Tls(rustls::Error::AlertReceived(AlertDescription::CertificateRevoked))), "{reason}");
+}
+
+/// What is dialled goes by the new settings, too.
+#[tokio::test]
+async fn new_tls_settings_end_dialled_sessions() {
+    let world = World::new();
+    let north_door = door().await;
+    let address = north_door.local_addr().expect("bound");
+    let north_certificate = world.issue(&Leaf::kme("north"));
+    let server_tls = ServerTls::new(inter_kme_server(&credentials(&north_certificate), &world.trust()).expect("a configuration"));
+    let config = world.config("north", server_tls, north_door, &[("south", nowhere().await)], times());
+    let _north = start(config);
+    let config = world.config("south", world.server(&Leaf::kme("south")), door().await, &[("north", address)], times());
+    let client_tls = config.client_tls.clone();
+    let mut south = start(config);
+    south.up("north").await;
+    // The certificate of `north` is revoked: `south` says no more to it.
+    let crl = world.authority.crl([north_certificate.serial()]).expect("a list");
+    let trust = world.trust().with_crl(Pem::text("crl", &crl));
+    let own = credentials(&world.issue(&Leaf::kme("south")));
+    client_tls.replace(inter_kme_client(&own, &trust).expect("a configuration"));
+    south.down("north").await;
+    let (_, reason) = south.next_not_reached().await;
+    assert!(matches!(reason, Failure::Tls(rustls::Error::InvalidCertificate(rustls::CertificateError::Revoked))), "{reason}");
 }
 
 /// A certificate counts for as long as it is valid, and no session outlives it.
@@ -304,7 +329,7 @@ async fn a_session_ends_with_the_certificate_of_either_end() {
             let mut config =
                 world.config("south", world.server(&Leaf::kme("south")), door().await, &[("north", address)], times());
             let own = credentials(&world.issue(&leaf("south", of_south)));
-            config.client_tls = inter_kme_client(&own, &world.trust()).expect("a configuration");
+            config.client_tls = ClientTls::new(inter_kme_client(&own, &world.trust()).expect("a configuration"));
             let mut south = start(config);
             let reached = south.wait(|event| match event {
                 KxEvent::Up(_) => Some(true),

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_rustls::TlsConnector;
 use transport::identity::IdentitySource;
 use transport::pki::{Authority, Issued, Leaf};
-use transport::tls::{Credentials, Pem, ServerTls, Trust, inter_kme_client, inter_kme_server};
+use transport::tls::{ClientTls, Credentials, Pem, ServerTls, Trust, inter_kme_client, inter_kme_server};
 
 /// Long enough for anything that is going to happen at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ impl World {
             id: km(id),
             listen,
             server_tls,
-            client_tls: inter_kme_client(&own, &self.trust()).expect("a configuration"),
+            client_tls: ClientTls::new(inter_kme_client(&own, &self.trust()).expect("a configuration")),
             identity: IdentitySource::kme_uri(),
             peers: peers.iter().map(|(id, address)| PeerConfig { id: km(id), address: address.to_string() }).collect(),
             times,

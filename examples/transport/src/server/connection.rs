@@ -52,7 +52,9 @@ impl<H: Handler> Arrival<H> {
     pub(super) async fn serve_tls(mut self, tls: &ServerTls, identity: &IdentitySource) {
         let start = Instant::now();
         let shaken = {
-            let stopping = self.signal.wait_for(|signal| *signal == Signal::Stop);
+            // On a receiver of its own: settings that change during the handshake concern the connection made by it.
+            let mut signal = self.signal.clone();
+            let stopping = signal.wait_for(|signal| *signal == Signal::Stop);
             tokio::select! {
                 shaken = timeout(self.limits.handshake, shake_hands(self.stream, tls)) => {
                     shaken.unwrap_or(Err((HandshakeFailure::TimedOut, None)))
