@@ -369,7 +369,9 @@ fn open_if_there<K: redb::Key + 'static, V: redb::Value + 'static>(
 fn change(database: &Database, what: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), StoreError> {
     let mut transaction = database.begin_write().map_err(StoreError::database)?;
     transaction.set_durability(Durability::Immediate).map_err(StoreError::database)?;
-    // No quick repair: it costs a second sync for each commit, and all it saves is a walk through the database after a crash.
+    // Should the medium damage the last commit, the database then refuses to open after a crash. By one phase it would silently
+    // go back to the commit before: what was taken would be there again. The price is a second sync.
+    transaction.set_two_phase_commit(true);
     what(&transaction)?;
     transaction.commit().map_err(StoreError::database)
 }
