@@ -98,6 +98,10 @@ impl Lease {
 
     /// Adds what another lease of the same parties holds.
     pub fn extend(&mut self, other: Self) {
+        if self.blocks.is_empty() {
+            // Nothing of what was given out before a burn is left in it.
+            self.burns = other.burns;
+        }
         self.octets += other.octets;
         self.expires = self.expires.min(other.expires);
         self.burns = self.burns.min(other.burns);

@@ -25,16 +25,9 @@ impl Account {
         take(self.requests.as_ref(), 1, now)
     }
 
-    /// Whether so many keys may be asked for now.
+    /// Whether so many keys may be asked for now. They count also when there are too few: link key is spent on trying.
     pub fn keys(&self, number: u32, now: Instant) -> bool {
         take(self.keys.as_ref(), number, now)
-    }
-
-    /// Takes back that so many keys were asked for: there were none.
-    pub fn keys_not_had(&self, number: u32) {
-        if let Some(bucket) = &self.keys {
-            bucket.lock().unwrap_or_else(PoisonError::into_inner).put_back(number);
-        }
     }
 }
 
@@ -67,10 +60,6 @@ impl Bucket {
         }
         enough
     }
-
-    fn put_back(&mut self, number: u32) {
-        self.level = (self.level + f64::from(number)).min(self.capacity);
-    }
 }
 
 /// The most that can be had at once.
@@ -95,18 +84,6 @@ mod tests {
         assert_eq!((0..30).filter(|_| account.request(later)).count(), 5);
         assert!(account.keys(4, start) && !account.keys(1, start));
         assert!(!account.keys(5, start + Duration::from_secs(3600)), "more than a burst never passes");
-    }
-
-    #[test]
-    fn what_was_not_had_is_not_counted() {
-        let start = Instant::now();
-        let quota = Quota { requests_per_second: None, keys_per_second: Some(2.0), burst_seconds: 2.0 };
-        let account = Account::new(&quota, start);
-        assert!(account.keys(3, start) && !account.keys(3, start));
-        account.keys_not_had(3);
-        assert!(account.keys(4, start) && !account.keys(1, start));
-        account.keys_not_had(100);
-        assert!(account.keys(4, start) && !account.keys(1, start), "nor more than that");
     }
 
     #[test]

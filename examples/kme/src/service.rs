@@ -152,16 +152,16 @@ impl Service {
             _ => self.shelf(caller, order.slaves())?,
         };
         seen.bits = order.size().bits();
+        if !account.keys(order.number().get(), seen.started) {
+            return Err(Rejection::QuotaExceeded);
+        }
         let (number, size) = (order.number(), order.size());
         let labelled = wants_label(order.extension_optional());
         // Extensions may be large, and a supply may have to wait.
         drop(order);
         self.ready_to_record()?;
-        if !account.keys(number.get(), seen.started) {
-            return Err(Rejection::QuotaExceeded);
-        }
-        let supplied = self.node.supply(&shelf, number, size).await.inspect_err(|_| account.keys_not_had(number.get()));
-        Ok(self.container(supplied.map_err(rejection)?, labelled, seen))
+        let keys = self.node.supply(&shelf, number, size).await.map_err(rejection)?;
+        Ok(self.container(keys, labelled, seen))
     }
 
     fn shelf(&self, caller: &Caller, slaves: &[SaeId]) -> Result<Arc<Shelf>, Rejection> {
@@ -177,14 +177,14 @@ impl Service {
     async fn get_key_with_key_ids(&self, caller: &Sae, call: GetKeyWithKeyIds, seen: &mut Seen) -> Result<Reply, Rejection> {
         let labelled = call.key_ids.extension.as_ref().is_some_and(|extension| extension.contains_key(LABEL_EXTENSION));
         let order = self.limits.admit_ids(&caller.id, call)?;
-        // Of a master that nobody knows there are no keys.
-        let unknown = || Rejection::KeysNotFound { ids: order.ids().to_vec() };
-        let master = self.directory.get(order.master().as_str()).ok_or_else(unknown)?;
-        seen.other = Some(master.application.clone());
+        // Also one that is in the directory no more: its slaves may yet come for what it was given.
+        let master = ApplicationId::new(order.master().as_str());
+        let master = master.map_err(|_| Rejection::KeysNotFound { ids: order.ids().to_vec() })?;
+        seen.other = Some(master.clone());
         let ids = order.ids().iter().map(|&id| id.into()).collect();
         seen.keys = order.ids().to_vec();
         self.ready_to_record()?;
-        let collected = self.node.collect(caller.application.clone(), master.application.clone(), ids).await;
+        let collected = self.node.collect(caller.application.clone(), master, ids).await;
         let keys = collected.map_err(|refused| match refused {
             // In the letters of the request, which need not be ours.
             NoKeys::Refused(Refusal::NotFound { keys }) => {

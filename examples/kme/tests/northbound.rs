@@ -258,21 +258,6 @@ async fn a_quota_holds_for_one_sae_and_spends_nothing() {
 }
 
 #[tokio::test]
-async fn keys_that_were_not_there_do_not_count_for_the_quota() {
-    let quota = "keys_per_second = 0.001\nburst_seconds = 10000";
-    let (northbound, pool) = ("max_keys_per_request = 10", "patience = \"100ms\"");
-    let site = Site::start(Settings { link_bps: 1, quota, northbound, pool, ..Settings::default() });
-    let red = site.sae("red");
-    for _ in 0..3 {
-        let answer = red.get("blue/enc_keys?number=10").await;
-        assert_eq!(answer.status, 503, "{answer:?}");
-        assert!(!answer.message().contains("quota"), "{answer:?}");
-    }
-    assert_eq!(red.draw("white", json!({ "number": 10 })).await.len(), 10, "there are some of the KME's own");
-    refused(&red.get("white/enc_keys").await, 503, "the quota of the SAE is exceeded");
-}
-
-#[tokio::test]
 async fn without_the_link_what_is_there_is_supplied_and_then_refused() {
     for durability in ["lease", "strict"] {
         let pool = "patience = \"200ms\"";

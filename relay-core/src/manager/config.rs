@@ -31,7 +31,8 @@ pub struct Config {
     pub link_low: usize,
     /// See `link_low`; 32.
     pub link_high: usize,
-    /// Parties with less key ready than this many octets are filled up to `pool_high`; 8 KiB.
+    /// Parties with less key ready than this many octets are filled up to `pool_high`; 8 KiB. Those that were not announced
+    /// ([`Input::Prepare`](crate::Input::Prepare)) have no more ready than they have used.
     pub pool_low: usize,
     /// See `pool_low`; 16 KiB.
     pub pool_high: usize,
@@ -131,6 +132,7 @@ impl Config {
             ((1..=MAX_BLOCK_OCTETS).contains(&self.local_block_octets), "local_block_octets is not 1 to 64 KiB"),
             (self.block_life <= MAX_BLOCK_LIFE, "block_life is above 30 days"),
             (self.collect_time < self.block_life, "collect_time is not below block_life"),
+            (self.clock_skew * 2 <= self.collect_time, "collect_time is below twice clock_skew: slaves would come too late"),
             (self.clock_skew < self.link_key_life, "clock_skew is not below link_key_life"),
             (self.link_high <= self.max_incoming, "link_high is above max_incoming"),
             (peers_are_others, "a link leads to this node itself"),

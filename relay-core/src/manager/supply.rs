@@ -26,7 +26,7 @@ pub(super) struct SupplyPool {
     binding_octets: usize,
     orders: VecDeque<Order>,
     prepared: bool,
-    /// Octets asked for and supplied since it was last idle: no more than that is held ready.
+    /// Octets asked for and supplied, from zero when it was found idle: no more than that is held ready.
     used: usize,
     last_used: Instant,
     last_bound: Instant,

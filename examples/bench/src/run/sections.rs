@@ -31,7 +31,7 @@ pub(super) const ALL: [(Section, Measure); 6] = [
 
 /// Settings of a KME with busy SAEs: 2 MiB held ready for a pair, leases of 256 KiB; blocks do not outlive the run by long.
 const BUSY: &str = "local_block_octets = 65536\nlease_octets = 262144\npool_low = 1048576\npool_high = 2097152\n\
-     pool_limit = 4194304\ncollect_time = \"5s\"\nblock_life = \"30s\"\n";
+     pool_limit = 4194304\ncollect_time = \"5s\"\nclock_skew = \"1s\"\nblock_life = \"30s\"\n";
 
 /// Waits until so many keys are ready for red and blue.
 fn wait_for_keys(site: &Site, kme: &Server, keys: u64) -> Result<(), Failure> {

@@ -76,7 +76,7 @@ impl<E: Effects> Engine<E> {
             loop {
                 let goes_on = self.batch(&mut rest, due).map_err(|stopped| EngineFailed(stopped.to_string()))?;
                 if !goes_on {
-                    return Ok(());
+                    return self.give_back().map_err(|stopped| EngineFailed(stopped.to_string()));
                 }
                 if rest.peek().is_none() {
                     break;
@@ -109,15 +109,31 @@ impl<E: Effects> Engine<E> {
         Ok(goes_on)
     }
 
+    /// A stop in good order burns no lease.
+    fn give_back(&mut self) -> Result<(), Stopped<StoreError>> {
+        let now = Now { instant: Instant::now(), wall: wall_now() };
+        for lease in self.leases.take_all() {
+            self.manager.handle_input(now, Input::GiveBack { lease })?;
+        }
+        while let Some(output) = self.manager.poll_output()? {
+            self.output(output);
+        }
+        Ok(())
+    }
+
     fn command(&mut self, now: Now, command: Command) -> Result<bool, Stopped<StoreError>> {
         let input = match command {
             Command::Input(input) => input,
             Command::Message { from, message, room: _room } => Input::Message { from, message },
+            Command::Supply { answer, .. } if answer.is_closed() => return Ok(true),
             Command::Supply { parties, number, size, answer } => {
                 let order = self.order(Waiting::Keys(answer));
                 Input::Supply { order, parties, number, size }
             }
             Command::Lease { shelf, number, size, answer } => {
+                if answer.is_closed() {
+                    return Ok(true);
+                }
                 // While this waited in the queue, a lease for others of the same parties may have come.
                 if let (Some(keys), low) = shelf.supply(number, size) {
                     let _ = answer.send(Ok(keys));
@@ -148,13 +164,7 @@ impl<E: Effects> Engine<E> {
                 let _ = answer.send(links.iter().map(level).collect());
                 return Ok(true);
             }
-            Command::Stop => {
-                // A stop in good order burns nothing.
-                for lease in self.leases.take_all() {
-                    self.manager.handle_input(now, Input::GiveBack { lease })?;
-                }
-                return Ok(false);
-            }
+            Command::Stop => return Ok(false),
         };
         self.manager.handle_input(now, input)?;
         Ok(true)
@@ -179,6 +189,8 @@ impl<E: Effects> Engine<E> {
                 }
             }
             Output::Leased { order, mut lease } => match self.waiting.remove(&order) {
+                // Whoever has gone meanwhile leaves it to the others of the same parties.
+                Some(Waiting::FromLease { shelf, answer, .. }) if answer.is_closed() => shelf.add(lease),
                 Some(Waiting::FromLease { shelf, number, size, answer }) => {
                     let keys = lease.supply(wall_now(), number, size).ok_or(NoKeys::Refused(Refusal::NotEnoughKeys));
                     shelf.add(lease);

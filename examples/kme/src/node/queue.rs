@@ -124,7 +124,8 @@ mod tests {
             .collect();
         let (mut next, mut taken) = ([0; 3], Vec::new());
         while next.iter().sum::<usize>() < 3 * EACH {
-            receiver.take(Instant::now() + Duration::from_secs(60), &mut taken);
+            // A wake-up that is lost shows by the test not coming to an end.
+            receiver.take(Instant::now() + Duration::from_secs(24 * 3600), &mut taken);
             for (who, item) in taken.drain(..) {
                 assert_eq!(item, next[who]);
                 next[who] += 1;

@@ -138,6 +138,6 @@ impl Two {
 /// Enough ready to bridge what a module takes to answer: link keys of 1 KiB, a MiB for the pair. What is used is made up for at
 /// once, so that the pools are as full after the rounds as before.
 const LINKED: &str = "draw_limit = 990\nlink_low = 500\nlink_high = 512\nmax_incoming = 1024\npool_low = 1040000\n\
-     pool_high = 1048576\npool_limit = 4194304\nlease_octets = 65536\ncollect_time = \"5s\"\nblock_life = \"1h\"\n";
+     pool_high = 1048576\npool_limit = 4194304\nlease_octets = 65536\ncollect_time = \"5s\"\nclock_skew = \"1s\"\nblock_life = \"1h\"\n";
 /// Nearly `pool_high`, in keys of 32 octets.
 const FULL: u64 = 32_000;

@@ -12,7 +12,8 @@ pub(super) fn section(site: &Site, load: &Load, report: &mut Report) -> Result<(
     for (what, store) in [("memory", Store::Memory), ("lease", Store::Lease)] {
         // The same leases and blocks, so that only the number of keys in store differs.
         let (few, many) = (format!("{what}-1000"), format!("{what}-1000000"));
-        let settings = "local_block_octets = 8192\nlease_octets = 16384\ncollect_time = \"5s\"\nblock_life = \"1h\"\n";
+        let settings =
+            "local_block_octets = 8192\nlease_octets = 16384\ncollect_time = \"5s\"\nclock_skew = \"1s\"\nblock_life = \"1h\"\n";
         let few_pool = format!("{settings}pool_low = 32000\npool_high = 40000\npool_limit = 262144\n");
         let many_pool = format!("{settings}pool_low = 32000000\npool_high = 33000000\npool_limit = 34000000\n");
         let few_server = site.start_kme(&Kme::alone(&few, store, &few_pool))?;

@@ -79,7 +79,7 @@ pub(super) fn section(site: &Site, load: &Load, report: &mut Report) -> Result<(
 
 /// Smaller blocks: each answer waits for its block to be written again.
 const STRICT: &str = "local_block_octets = 1024\npool_low = 524288\npool_high = 1048576\npool_limit = 4194304\n\
-     collect_time = \"5s\"\nblock_life = \"30s\"\n";
+     collect_time = \"5s\"\nclock_skew = \"1s\"\nblock_life = \"30s\"\n";
 
 fn named(name: &str, connections: usize) -> String {
     format!("{name}, {connections}")
