@@ -120,6 +120,12 @@ impl KeyId {
         if in_form { Ok(Self(ascii)) } else { Err(InvalidKeyId) }
     }
 
+    /// The identifier that stands for these octets, in lower case.
+    #[must_use]
+    pub fn from_octets(octets: [u8; 16]) -> Self {
+        itu_y3803::KeyId::from_octets(octets).into()
+    }
+
     /// The identifier as received, 36 ASCII characters.
     #[must_use]
     pub fn as_str(&self) -> &str {

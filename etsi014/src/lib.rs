@@ -6,14 +6,16 @@
 //! certificates, hence who is calling, stay with them.
 //!
 //! ```
-//! # use std::collections::HashMap;
-//! # use std::convert::Infallible;
-//! # use std::sync::Mutex;
+//! use std::collections::HashMap;
+//! use std::convert::Infallible;
+//! use std::sync::Mutex;
+//!
 //! use etsi014::*;
 //! use http::{Request, Response};
 //!
 //! /// A KME for two SAEs: `red` draws keys, `blue` fetches them.
 //! struct Kme {
+//!     id: KmeId,
 //!     limits: Limits,
 //!     keys: Mutex<HashMap<KeyId, (SaeId, Vec<SaeId>, KeyMaterial)>>,
 //! }
@@ -24,16 +26,17 @@
 //!         let mut keys = self.keys.lock().map_err(|_| Rejection::unavailable("key data access error"))?;
 //!         match call {
 //!             Call::GetStatus(GetStatus { slave }) => {
-//!                 # let kme = |id| KmeId::new(id).map_err(|_| Rejection::unavailable("no KME ID"));
-//!                 let parties = Parties { source_kme: kme("north")?, target_kme: kme("south")?, master: caller.clone(), slave };
+//!                 let (source_kme, target_kme) = (self.id.clone(), self.id.clone());
+//!                 let parties = Parties { source_kme, target_kme, master: caller.clone(), slave };
 //!                 Ok(Reply::Status(self.limits.status(parties, 0, 1000)))
 //!             }
 //!             Call::GetKey(call) => {
 //!                 let order = self.limits.admit(caller, call)?; // number, size and slaves are in range from here on
-//!                 let mut random = |octets: &mut [u8]| octets.fill(4); // a KME has a better source
 //!                 let mut delivered = KeyContainer::default();
-//!                 for number in 0..order.number().get() {
-//!                     let id = itu_y3803::KeyId::from_octets(u128::from(number).to_be_bytes()).into();
+//!                 for _ in 0..order.number().get() {
+//!                     let mut id = [0; 16];
+//!                     random(&mut id);
+//!                     let id = KeyId::from_octets(id);
 //!                     let key = KeyMaterial::generate(order.size(), &mut random);
 //!                     delivered.keys.push(Key::new(id, key.duplicate()));
 //!                     keys.insert(id, (order.master().clone(), order.slaves().to_vec(), key));
@@ -59,6 +62,16 @@
 //!     }
 //! }
 //!
+//! /// Only looks random: a KME takes its keys from QKD, or from a generator that is fit for keys.
+//! fn random(octets: &mut [u8]) {
+//!     static NEXT: Mutex<u64> = Mutex::new(0);
+//!     let mut next = NEXT.lock().expect("no panic while it is held");
+//!     for octet in octets {
+//!         *next = next.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+//!         *octet = (*next >> 56) as u8;
+//!     }
+//! }
+//!
 //! /// Stands for HTTPS with the certificate of an SAE.
 //! struct Connection<'k>(&'k Kme, SaeId);
 //!
@@ -69,30 +82,38 @@
 //!     }
 //! }
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # fn block_on<F: Future>(future: F) -> F::Output {
-//! #     match std::pin::pin!(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-//! #         std::task::Poll::Ready(output) => output,
-//! #         std::task::Poll::Pending => unreachable!("nothing to wait for"),
-//! #     }
-//! # }
-//! # block_on(async {
-//! let kme = Kme { limits: Limits::default(), keys: Mutex::default() };
-//! let (red, blue) = (SaeId::new("red")?, SaeId::new("blue")?);
-//! let at_red = Client::new(BaseUrl::parse("https://north.example:8443")?, Connection(&kme, red.clone()));
-//! let at_blue = Client::new(BaseUrl::parse("https://south.example:8443")?, Connection(&kme, blue.clone()));
+//! async fn show() -> Result<(), Box<dyn std::error::Error>> {
+//!     // One slave for a key: `handle` forgets a key when the first slave has it.
+//!     let limits = Limits::default().with_max_additional_slaves(0);
+//!     let kme = Kme { id: KmeId::new("north")?, limits, keys: Mutex::default() };
+//!     let (red, blue) = (SaeId::new("red")?, SaeId::new("blue")?);
+//!     let at_red = Client::new(BaseUrl::parse("https://north.example:8443")?, Connection(&kme, red.clone()));
+//!     let at_blue = Client::new(BaseUrl::parse("https://north.example:8443")?, Connection(&kme, blue.clone()));
 //!
-//! let drawn = at_red.get_key(&blue, KeyRequest::default()).await?;
-//! let ids: KeyIds = drawn.keys.iter().map(|key| key.id).collect(); // red tells blue, in its own way
-//! let fetched = at_blue.get_key_with_key_ids(&red, ids.clone()).await?;
-//! assert_eq!(drawn.keys[0].material.expose_secret(), fetched.keys[0].material.expose_secret());
+//!     let drawn = at_red.get_key(&blue, KeyRequest::default()).await?;
+//!     let another = at_red.get_key(&blue, KeyRequest::default()).await?;
+//!     assert_ne!(drawn.keys[0].id, another.keys[0].id);
 //!
-//! // a key is delivered once
-//! let error = at_blue.get_key_with_key_ids(&red, ids).await.expect_err("the key is gone");
-//! assert_eq!(error.to_string(), "the KME refused with status 400: one or more keys specified are not found on KME");
-//! # Ok(()) })
-//! # }
+//!     let ids: KeyIds = drawn.keys.iter().map(|key| key.id).collect(); // red tells blue, in its own way
+//!     let fetched = at_blue.get_key_with_key_ids(&red, ids.clone()).await?;
+//!     assert_eq!(drawn.keys[0].material.expose_secret(), fetched.keys[0].material.expose_secret());
+//!
+//!     // a key is delivered once
+//!     let error = at_blue.get_key_with_key_ids(&red, ids).await.expect_err("the key is gone");
+//!     assert_eq!(error.to_string(), "the KME refused with status 400: one or more keys specified are not found on KME");
+//!     Ok(())
+//! }
+//!
+//! fn main() {
+//!     // Nothing in `show` ever waits, so no async runtime is needed here.
+//!     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+//!     let shown = std::pin::pin!(show()).poll(&mut context);
+//!     assert!(matches!(shown, std::task::Poll::Ready(Ok(()))));
+//! }
 //! ```
+//!
+//! In a crate of your own this needs `etsi014 = { package = "qkms-etsi014", … }` and `http = "1"`. Behind a real server, with hyper: the
+//! program [`examples/embed`](https://github.com/qkms/qkms/tree/main/examples/embed) of the repository.
 //!
 //! # Modules
 //!
