@@ -174,7 +174,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = DEMO_HELP)]
 struct DemoArguments {
-    /// The folder for certificates, configuration, keys and logs. One of a former demonstration is used again.
+    /// The folder for certificates, configuration, keys and logs. One of a former demonstration is emptied, and used again.
     #[arg(long, value_name = "DIR", default_value = "qkms-demo")]
     dir: PathBuf,
     /// KME north listens at this port, south at the next; 0: at any free ones.

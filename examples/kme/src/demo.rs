@@ -128,7 +128,7 @@ pub enum DemoError {
     /// A port that was given is taken.
     #[error("port {port} is taken; name another with --base-port, or --base-port 0 for any\n{log_tail}")]
     PortTaken {
-        /// The first of the two ports.
+        /// Which.
         port: u16,
         /// The last lines of the log of who found out.
         log_tail: String,
@@ -266,7 +266,7 @@ fn tell_keys(narrator: &Narrator, keys: &[SuppliedKey]) {
 
 fn try_it(folder: &Folder, network: &Network, spare: &SuppliedKey) -> String {
     let pki = folder.shown("pki");
-    let curl = |sae: &str| format!("curl -s --cacert {pki}/ca.pem --cert {pki}/{sae}.pem --key {pki}/{sae}.key");
+    let curl = |sae: &str| format!("curl -sS --cacert {pki}/ca.pem --cert {pki}/{sae}.pem --key {pki}/{sae}.key");
     let (red, blue) = (curl("red"), curl("blue"));
     let (north, south) = (network.north.url(), network.south.url());
     let id = &spare.id;

@@ -106,7 +106,7 @@ fn a_taken_port_is_named() {
     let refused = command.arg(folder.path()).output().expect("it runs");
     assert_eq!(refused.status.code(), Some(1));
     let stderr = text(&refused.stderr);
-    assert!(stderr.contains(&format!("port {base}")) && stderr.contains("--base-port 0"), "{stderr}");
+    assert!(stderr.contains(&format!("port {}", base + 1)) && stderr.contains("--base-port 0"), "{stderr}");
     #[cfg(target_os = "linux")]
     assert_eq!(processes_about(folder.path()), 0, "the others have ended before it");
 }
@@ -142,7 +142,7 @@ fn started(folder: &Path, arguments: &[&str]) -> Child {
     let mut said = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
     while stdout.read_line(&mut said).expect("readable") > 0 && !said.contains("/openapi.json") {}
-    assert!(said.contains("curl -s --cacert"), "{said}\n{}", logs(folder));
+    assert!(said.contains("curl -sS --cacert"), "{said}\n{}", logs(folder));
     // Kept from filling, and from closing before the child ends.
     std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
     child

@@ -32,10 +32,14 @@ impl Network {
             files::write_configuration(folder, options, &ports)?;
             attempts_left -= 1;
             match Self::start_at(options, folder, narrator, servers, &ports).await {
-                Err(DemoError::Ended { log_tail, .. }) if is_port_taken(&log_tail) && ports.is_taken(servers).await => {
-                    return Err(DemoError::PortTaken { port: options.base_port, log_tail });
+                Err(DemoError::Ended { name, status, log_tail }) if is_port_taken(&log_tail) => {
+                    if let Some(port) = ports.taken(servers).await {
+                        return Err(DemoError::PortTaken { port, log_tail });
+                    }
+                    if attempts_left == 0 {
+                        return Err(DemoError::Ended { name, status, log_tail });
+                    }
                 }
-                Err(DemoError::Ended { log_tail, .. }) if is_port_taken(&log_tail) && attempts_left > 0 => {}
                 other => return other,
             }
         }
@@ -143,12 +147,12 @@ impl Ports {
         })
     }
 
-    /// Whether one of the ports that were given is somebody else's.
-    async fn is_taken(&self, servers: &mut Servers) -> bool {
+    /// That of the ports that were given which is somebody else's.
+    async fn taken(&self, servers: &mut Servers) -> Option<u16> {
         // So that none of them is ours.
         servers.stop().await;
-        let taken = |port| TcpListener::bind(("127.0.0.1", port)).is_err();
-        self.given && (taken(self.north.northbound) || taken(self.south.northbound))
+        let given = [self.north.northbound, self.south.northbound].into_iter().filter(|_| self.given);
+        given.into_iter().find(|&port| TcpListener::bind(("127.0.0.1", port)).is_err())
     }
 }
 
