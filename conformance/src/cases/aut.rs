@@ -1,0 +1,237 @@
+//! Identity and authorisation (clauses 4, 5.1, 5.4).
+
+use crate::case::{Case, Impact, Level, Need};
+use crate::ctx::{Ctx, Stop};
+use crate::json::Json;
+use crate::lab::{Answer, Key, Request, Sae};
+use crate::wire::percent_encoded;
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("014-AUT-001", Level::S, Impact::Security, "`master_SAE_ID` follows the certificate, shown with two SAEs")
+        .basis(&["5.1-08"], &[])
+        .does("Status as master and as slave", "master_SAE_ID is the caller each time")
+        .kills(&["M016"])
+        .needs(&[Need::Slave, Need::Tls])
+        .run(aut_001),
+    Case::new("014-AUT-002", Level::S, Impact::Security, "Header, query or body member cannot change the caller's identity")
+        .basis(&["4-09", "5.1-08"], &[])
+        .does("Status with headers and query parameters that name another SAE", "master_SAE_ID is the caller, or a refusal")
+        .kills(&["M017"])
+        .needs(&[Need::Slave, Need::Tls])
+        .run(aut_002),
+    Case::new("014-AUT-003", Level::S, Impact::Security, "A third enrolled SAE asking for another's key gets 401")
+        .basis(&["5.4-04"], &["A-03"])
+        .does("an enrolled SAE that was never designated asks for a key", "401; 403 or 404 is a derived finding; no key")
+        .kills(&["M018"])
+        .needs(&[Need::Slave, Need::Stranger, Need::Tls])
+        .cost(1, 0)
+        .run(aut_003),
+    Case::new("014-AUT-004", Level::S, Impact::Security, "One foreign ID among own IDs: 401 for the whole request")
+        .basis(&["5.4-04"], &[])
+        .does("the slave asks for a key of its own and one designated for another SAE, in one request", "401; no key")
+        .kills(&["M019"])
+        .needs(&[Need::Slave, Need::Additional, Need::Tls])
+        .cost(2, 0)
+        .run(aut_004),
+    Case::new(
+        "014-AUT-005",
+        Level::D,
+        Impact::KeySafety,
+        "A refused stranger costs the rightful slave nothing: the key is still there",
+    )
+    .basis(&["5.4-04"], &[])
+    .does("the same as AUT-003, then the slave asks", "200 with the key")
+    .kills(&["M020"])
+    .needs(&[Need::Slave, Need::Stranger, Need::Tls])
+    .cost(1, 0)
+    .run(aut_005),
+    Case::new("014-AUT-006", Level::O, Impact::Interop, "Master asks for its own key by ID: outcome recorded")
+        .basis(&[], &["A-09"])
+        .does("the master asks for its own key", "anything; recorded")
+        .needs(&[Need::Slave])
+        .cost(1, 0)
+        .run(aut_006),
+    Case::new("014-AUT-007", Level::D, Impact::Security, "Wrong master in the path: no key delivered")
+        .basis(&[], &["A-10"])
+        .does("the slave asks for its key with another SAE in the path than the master", "400 or 401; no key")
+        .kills(&["M021"])
+        .needs(&[Need::Slave, Need::Stranger])
+        .cost(1, 0)
+        .run(aut_007),
+    Case::new(
+        "014-AUT-008",
+        Level::S,
+        Impact::Security,
+        "Interleaved requests of two SAEs on persistent connections never cross over",
+    )
+    .basis(&["4-09"], &[])
+    .does("Status of two SAEs at one KME, by turns, on two persistent connections", "master_SAE_ID is the caller each time")
+    .kills(&["M022"])
+    .needs(&[Need::LocalPair, Need::Tls])
+    .run(aut_008),
+    Case::new(
+        "014-AUT-009",
+        Level::O,
+        Impact::Security,
+        "Foreign versus unknown key ID, asked by a stranger: difference recorded (the letter itself makes them differ)",
+    )
+    .basis(&[], &["A-03"])
+    .does("a stranger asks for a foreign ID and for an unknown one", "anything; recorded")
+    .needs(&[Need::Slave, Need::Stranger])
+    .cost(1, 0)
+    .run(aut_009),
+    Case::new("014-AUT-010", Level::D, Impact::Interop, "Get key for an unknown slave: error, no key")
+        .basis(&["5.3-08"], &[])
+        .does("Get key for an SAE that does not exist", "400 or 401; no key")
+        .kills(&["M023"])
+        .needs(&[Need::Slave])
+        .cost(0, 1)
+        .negative()
+        .run(aut_010),
+];
+
+fn caller(answer: &Answer) -> Option<&str> {
+    answer.member("master_SAE_ID").and_then(Json::text)
+}
+
+fn expect_caller(t: &mut Ctx<'_>, answer: &Answer, sae: &Sae) {
+    t.check("master_SAE_ID", caller(answer) == Some(&sae.id), &sae.id, &answer.shown);
+}
+
+fn aut_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (master, slave) = (t.master()?, t.slave()?);
+    for (sae, peer) in [(master, slave), (slave, master)] {
+        let answer = t.status(sae, &peer.id)?;
+        if answer.is(200) {
+            expect_caller(t, &answer, sae);
+        }
+    }
+    if t.checks.is_empty() {
+        return Err(Stop::Inconclusive("no Status, which STA-001 judges".to_owned()));
+    }
+    Ok(())
+}
+
+fn aut_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (master, slave) = (t.master()?, t.slave()?);
+    let other = &slave.id;
+    let names =
+        ["X-SAE-ID", "SAE-ID", "Request-SAE-ID", "X-Client-CN", "X-SSL-Client-CN", "X-Remote-User", "X-Forwarded-User", "From"];
+    let mut requests: Vec<Request> = names.iter().map(|name| Request::status(other).header(name, other)).collect();
+    requests.push(Request::status(other).header("X-SSL-Client-S-DN", &format!("CN={other}")));
+    requests.push(Request::status(other).header("Authorization", &format!("Bearer {other}")));
+    for parameter in ["SAE_ID", "master_SAE_ID", "sae_id"] {
+        let mut request = Request::status(other);
+        request.target = format!("{}?{parameter}={}", request.target, percent_encoded(other));
+        requests.push(request);
+    }
+    for request in requests {
+        let what = request.headers.first().map_or("query".to_owned(), |(name, _)| name.clone());
+        // Refusing what one does not know is right, too.
+        let answer = t.lab.exchange(master, request.undefined())?;
+        let own = caller(&answer) == Some(&master.id) || !answer.is(200);
+        t.check(&what, own, &format!("{}, or a refusal", master.id), &answer.shown);
+    }
+    Ok(())
+}
+
+/// 401 by the letter; another client error is a weaker finding than a key.
+pub(super) fn expect_stranger_refused(t: &mut Ctx<'_>, answer: &Answer) {
+    t.check("no key", answer.material == 0, "no key", &answer.shown);
+    let level = if matches!(answer.status(), Some(403 | 404)) { Level::D } else { Level::S };
+    t.check_at(level, "code", answer.is(401), "401", &answer.shown);
+}
+
+/// The stranger asks, as long as the key may still be on its way.
+fn stranger_asks(t: &Ctx<'_>, key: &Key) -> Result<Answer, Stop> {
+    let request = Request::post_ids(&t.master()?.id, &[&key.id]);
+    t.ask_settled(t.stranger()?, &request, |answer| !matches!(answer.status(), Some(400 | 503)))
+}
+
+fn aut_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let drawn = t.draw(1)?;
+    let answer = stranger_asks(t, &drawn[0])?;
+    expect_stranger_refused(t, &answer);
+    Ok(())
+}
+
+fn aut_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (master, slave, other) = (t.master()?, t.slave()?, t.additional()?);
+    if t.limits().max_per_request == Some(1) {
+        return Err(Stop::NotApplicable("max_key_per_request is 1, so two IDs may be refused for their number".to_owned()));
+    }
+    let own = t.draw(1)?;
+    let foreign = t.draw_for(master, &other.id, 1)?;
+    let request = Request::post_ids(&master.id, &[&own[0].id, &foreign[0].id]);
+    let answer = t.ask_settled(slave, &request, |answer| !matches!(answer.status(), Some(400 | 503)))?;
+    expect_stranger_refused(t, &answer);
+    Ok(())
+}
+
+fn aut_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let drawn = t.draw(1)?;
+    let answer = stranger_asks(t, &drawn[0])?;
+    if answer.material > 0 {
+        return Err(Stop::Inconclusive("the stranger got the key, which AUT-003 judges".to_owned()));
+    }
+    let answer = t.collect(t.slave()?, &t.master()?.id, &[&drawn[0].id])?;
+    t.expect_same(&answer, &drawn)
+}
+
+fn aut_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let drawn = t.draw(1)?;
+    let (master, slave) = (t.master()?, t.slave()?);
+    for (what, path) in [("itself", &master.id), ("the slave", &slave.id)] {
+        let answer = t.lab.exchange(master, Request::post_ids(path, &[&drawn[0].id]).undefined())?;
+        t.observe_answer(&format!("the master asks for its own key, naming {what}"), &answer);
+    }
+    Ok(())
+}
+
+fn aut_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let drawn = t.draw(1)?;
+    let request = Request::post_ids(&t.stranger()?.id, &[&drawn[0].id]);
+    // Asked twice, the second time after the key has had the time to arrive.
+    let answer = t.ask_settled(t.slave()?, &request, |answer| answer.is(200) || answer.is(401))?;
+    t.expect_refusal(&answer, &[400, 401], None)
+}
+
+fn aut_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (first, second) = t.neighbours()?;
+    let peer = t.master()?;
+    let peer = if peer.name == first.name || peer.name == second.name { t.slave()? } else { peer };
+    let mut sessions = [(first, t.connect(first)?), (second, t.connect(second)?)];
+    for _ in 0..8 {
+        for (sae, session) in &mut sessions {
+            let answer = session.ask(Request::status(&peer.id))?;
+            let ended = answer.outcome.as_ref().map_or(true, |response| response.last);
+            if answer.is(200) {
+                let own = caller(&answer) == Some(&sae.id);
+                t.check("master_SAE_ID", own, &sae.id, &answer.shown);
+            }
+            if ended {
+                *session = t.connect(sae)?;
+            }
+        }
+    }
+    if t.checks.is_empty() {
+        return Err(Stop::Inconclusive("no Status, which STA-001 judges".to_owned()));
+    }
+    Ok(())
+}
+
+fn aut_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let drawn = t.draw(1)?;
+    let foreign = stranger_asks(t, &drawn[0])?;
+    let unknown = t.fresh_id();
+    let unknown = t.lab.exchange(t.stranger()?, Request::post_ids(&t.master()?.id, &[unknown]))?;
+    t.observe_answer("a foreign ID", &foreign);
+    t.observe_answer("an unknown ID", &unknown);
+    Ok(())
+}
+
+fn aut_010(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let nobody = format!("nobody-{}", &t.fresh_id()[..8]);
+    let answer = t.ask(t.master()?, Request::post_key(&nobody, "{}").faulty())?;
+    t.expect_refusal(&answer, &[400, 401], None)
+}

@@ -1,0 +1,174 @@
+//! Concurrency and time.
+
+use std::collections::HashSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Impact, Level, Need};
+use crate::ctx::{Ctx, Stop};
+use crate::hooks;
+use crate::lab::{Answer, Key, Request, Sae};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("014-CON-001", Level::S, Impact::KeySafety, "50 parallel Get key: all IDs and material distinct")
+        .basis(&["4-13", "5.3-07"], &[])
+        .does("50 Get key requests, ten at a time", "50 different IDs and keys")
+        .kills(&["M151"])
+        .needs(&[Need::Slave])
+        .cost(50, 0)
+        .run(con_001),
+    Case::new("014-CON-002", Level::S, Impact::KeySafety, "Steady traffic both ways for T: zero mismatches")
+        .basis(&["5.4-03"], &[])
+        .does("20 keys drawn and fetched in either direction at once", "each with its octets")
+        .kills(&["M152"])
+        .needs(&[Need::Pair])
+        .cost(40, 0)
+        .run(con_002),
+    Case::new("014-CON-003", Level::S, Impact::KeySafety, "Two masters at one KME never receive the same key")
+        .basis(&["5.3-07"], &[])
+        .does("two SAEs at one KME draw ten keys each, at once", "20 different IDs and keys")
+        .kills(&["M151", "M153"])
+        .needs(&[Need::LocalPair, Need::Slave])
+        .cost(20, 0)
+        .run(con_003),
+    Case::new("014-CON-004", Level::O, Impact::Quality, "Constant-rate latency percentiles and error share: recorded")
+        .basis(&[], &[])
+        .does("20 Get key requests, one every 50 ms", "anything; percentiles are recorded")
+        .needs(&[Need::Slave])
+        .cost(20, 0)
+        .run(con_004),
+    Case::new(
+        "014-CON-005",
+        Level::D,
+        Impact::KeySafety,
+        "Restart of a KME: delivered keys come back intact or as 400, never as other bytes",
+    )
+    .basis(&["5.4-03"], &[])
+    .does("two keys are drawn, KME A is restarted, the slave asks for them", "200 with the same octets, or 400")
+    .kills(&["M154"])
+    .needs(&[Need::Slave, Need::Destructive, Need::Hook("restart_a")])
+    .cost(2, 0)
+    .run(con_005),
+];
+
+/// `count` keys for `slave`, drawn by so many threads.
+fn drawn(t: &Ctx<'_>, master: &Sae, slave: &str, count: usize, threads: usize) -> Result<Vec<Answer>, Stop> {
+    let lab = t.lab;
+    let some = |_| -> Result<Vec<Answer>, Stop> {
+        (0..count / threads).map(|_| lab.exchange(master, Request::post_key(slave, "{}"))).collect()
+    };
+    let some = &some;
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|index| scope.spawn(move || some(index))).collect();
+        let mut answers = Vec::new();
+        for worker in workers {
+            answers.extend(worker.join().unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))?);
+        }
+        Ok(answers)
+    })
+}
+
+fn expect_distinct(t: &mut Ctx<'_>, answers: &[Answer]) -> Result<(), Stop> {
+    let keys: Vec<&Key> = answers.iter().flat_map(|answer| &answer.keys).collect();
+    if keys.len() < answers.len() / 2 {
+        let other = answers.iter().find(|answer| !answer.is(200)).map_or("", |answer| answer.shown.as_str());
+        return Err(Stop::Inconclusive(format!("{} of {} requests gave a key; {other}", keys.len(), answers.len())));
+    }
+    let ids: HashSet<_> = keys.iter().map(|key| key.id.to_ascii_lowercase()).collect();
+    let material: HashSet<_> = keys.iter().map(|key| key.fingerprint).collect();
+    t.check("key IDs", ids.len() == keys.len(), "all different", format!("{} of {}", ids.len(), keys.len()));
+    t.check("key material", material.len() == keys.len(), "all different", format!("{} of {}", material.len(), keys.len()));
+    Ok(())
+}
+
+fn con_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answers = drawn(t, t.master()?, &t.slave()?.id, 50, 10)?;
+    expect_distinct(t, &answers)
+}
+
+fn con_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (master, slave) = (t.master()?, t.slave()?);
+    let here = &*t;
+    let one_way = |from: &Sae, to: &Sae| -> Result<(usize, Vec<String>), Stop> {
+        let (mut fetched, mut wrong) = (0, Vec::new());
+        for _ in 0..20 {
+            let drawn = here.ask(from, Request::post_key(&to.id, "{}"))?;
+            let Some(key) = drawn.keys.first() else { continue };
+            let answer = here.collect(to, &from.id, &[&key.id])?;
+            match answer.key(&key.id) {
+                Some(got) if got.fingerprint == key.fingerprint => fetched += 1,
+                Some(_) => wrong.push(format!("{} differs", key.id)),
+                None => wrong.push(format!("{}: {}", key.id, answer.shown)),
+            }
+        }
+        Ok((fetched, wrong))
+    };
+    let (there, back) = thread::scope(|scope| {
+        let back = scope.spawn(|| one_way(slave, master));
+        (one_way(master, slave), back.join())
+    });
+    let back = back.unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))?;
+    for (way, (fetched, wrong)) in [("A to B", there?), ("B to A", back)] {
+        if fetched == 0 && wrong.is_empty() {
+            return Err(Stop::Inconclusive(format!("no key could be drawn, {way}")));
+        }
+        t.check(way, wrong.is_empty(), "every key fetched as it was drawn", wrong.join("; "));
+    }
+    Ok(())
+}
+
+fn con_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (first, second) = t.neighbours()?;
+    let mut peers = t.lab.saes().filter(|sae| sae.name != first.name && sae.name != second.name);
+    let peer = peers.next().ok_or_else(|| Stop::Skip("no third SAE".to_owned()))?;
+    let here = &*t;
+    let (ours, theirs) = thread::scope(|scope| {
+        let other = scope.spawn(|| drawn(here, second, &peer.id, 10, 2));
+        (drawn(here, first, &peer.id, 10, 2), other.join())
+    });
+    let mut answers = ours?;
+    answers.extend(theirs.unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))?);
+    expect_distinct(t, &answers)
+}
+
+fn con_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let mut times = Vec::new();
+    let mut errors = 0;
+    let began = Instant::now();
+    for index in 0..20 {
+        thread::sleep((began + Duration::from_millis(50) * index).saturating_duration_since(Instant::now()));
+        let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, "{}"))?;
+        errors += usize::from(!answer.is(200));
+        times.push(answer.took);
+    }
+    times.sort();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
+    t.observe(format!(
+        "Get key: median {:.1} ms, 95 % {:.1} ms, most {:.1} ms; {errors} of 20 without key",
+        at(50),
+        at(95),
+        at(100)
+    ));
+    Ok(())
+}
+
+fn con_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let drawn = t.draw(2)?;
+    hooks::run(t.lab, "restart_a")?;
+    let ready = Instant::now() + Duration::from_secs(60);
+    while !t.status(t.master()?, &t.slave()?.id)?.is(200) {
+        if Instant::now() > ready {
+            return Err(Stop::Inconclusive("KME A did not come back within 60 s".to_owned()));
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    for key in drawn.chunks(1) {
+        let answer = t.collect(t.slave()?, &t.master()?.id, &[&key[0].id])?;
+        if answer.is(400) {
+            t.check("refused", answer.material == 0, "no key in a refusal", &answer.shown);
+        } else {
+            t.expect_same(&answer, key)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! Robustness: after each stimulus the KME serves as before.
+
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Impact, Level, Need};
+use crate::ctx::{Ctx, Stop};
+use crate::lab::{Answer, Api, Request};
+use crate::wire::{Stream, WireError, percent_encoded};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("014-ROB-001", Level::D, Impact::Quality, "Body shorter than announced: closed in time, no key")
+        .basis(&[], &[])
+        .does("a body shorter than announced, then the end of the connection", "no key; the KME closes the connection")
+        .kills(&["M137"])
+        .needs(&[Need::Slave])
+        .cost(0, 1)
+        .negative()
+        .run(rob_001),
+    Case::new("014-ROB-002", Level::D, Impact::Quality, "JSON nested 100 000 deep")
+        .basis(&[], &[])
+        .does("an optional extension nested 100 000 deep", "an answer that is no server error, or a closed connection")
+        .kills(&["M138"])
+        .needs(&[Need::Slave])
+        .cost(0, 1)
+        .negative()
+        .run(rob_002),
+    Case::new("014-ROB-003", Level::D, Impact::Quality, "16 MiB body is refused or bounded")
+        .basis(&[], &[])
+        .does("a body of 16 MiB", "4xx or a closed connection")
+        .kills(&["M139"])
+        .needs(&[Need::Slave])
+        .cost(0, 1)
+        .negative()
+        .run(rob_003),
+    Case::new("014-ROB-004", Level::D, Impact::KeySafety, "Invalid UTF-8 in the body: 400, no key")
+        .basis(&["4-10"], &[])
+        .does("a body with invalid UTF-8 in a string", "400 and no key")
+        .kills(&["M122", "M140"])
+        .needs(&[Need::Slave])
+        .cost(0, 1)
+        .negative()
+        .run(rob_004),
+    Case::new("014-ROB-005", Level::D, Impact::Quality, "NUL and control characters in the path")
+        .basis(&[], &[])
+        .does(
+            "Status with NUL and control characters, percent-encoded, after the SAE ID",
+            "4xx or a closed connection; no Status",
+        )
+        .kills(&["M141"])
+        .needs(&[Need::Slave])
+        .negative()
+        .run(rob_005),
+    Case::new("014-ROB-006", Level::D, Impact::Quality, "64 KiB URL, 64 KiB header")
+        .basis(&[], &[])
+        .does("Status with a query, and a header, of 64 KiB", "an answer that is no server error, or a closed connection")
+        .kills(&["M142"])
+        .needs(&[Need::Slave])
+        .negative()
+        .run(rob_006),
+    Case::new("014-ROB-007", Level::H, Impact::Quality, "A stalled TLS handshake does not block other clients")
+        .basis(&[], &[])
+        .does("four connections without a handshake; meanwhile Status", "200")
+        .kills(&["M143"])
+        .needs(&[Need::Slave])
+        .negative()
+        .run(rob_007),
+    Case::new("014-ROB-008", Level::H, Impact::Quality, "Slow request headers do not block other clients")
+        .basis(&[], &[])
+        .does("four connections with half a request; meanwhile Status", "200")
+        .kills(&["M144"])
+        .needs(&[Need::Slave, Need::Tls])
+        .negative()
+        .run(rob_008),
+    Case::new("014-ROB-009", Level::H, Impact::Quality, "A slow body is cut off within the declared limit")
+        .basis(&[], &[])
+        .does("a body that comes octet by octet", "an answer, or the connection is closed, within limits.body_timeout_s")
+        .kills(&["M137", "M145"])
+        .needs(&[Need::Slave])
+        .cost(0, 1)
+        .negative()
+        .run(rob_009),
+    Case::new("014-ROB-010", Level::R, Impact::Security, "Conflicting Content-Length and Transfer-Encoding are rejected")
+        .basis(&["RFC 7230"], &[])
+        .does(
+            "two different Content-Length; Content-Length with Transfer-Encoding",
+            "the first is refused (RFC 7230, 3.3.3); after the second the connection is closed (hygiene)",
+        )
+        .kills(&["M146"])
+        .needs(&[Need::Slave])
+        .cost(0, 2)
+        .negative()
+        .run(rob_010),
+    Case::new("014-ROB-011", Level::D, Impact::Quality, "Numbers 1e400, -0, 1E0: refused or read exactly")
+        .basis(&["RFC 8259"], &[])
+        .does("number 1e400, -0 and 1E0", "400; or one key for 1E0")
+        .kills(&["M147"])
+        .needs(&[Need::Slave])
+        .cost(0, 2)
+        .batches(0, 1)
+        .negative()
+        .run(rob_011),
+    Case::new("014-ROB-012", Level::D, Impact::KeySafety, "Duplicate members never exceed max_key_per_request")
+        .basis(&[], &[])
+        .does("number twice: 1, and more than max_key_per_request", "at most max_key_per_request keys")
+        .kills(&["M148"])
+        .needs(&[Need::Slave])
+        .cost(0, 1)
+        .batches(0, 1)
+        .negative()
+        .run(rob_012),
+    Case::new("014-ROB-013", Level::H, Impact::Quality, "200 idle connections leave the service available")
+        .basis(&[], &[])
+        .does("200 idle connections; meanwhile Status", "200")
+        .kills(&["M149"])
+        .needs(&[Need::Slave])
+        .negative()
+        .run(rob_013),
+];
+
+/// The head of a POST on enc_keys with other headers than usual, and what follows it.
+fn raw_post(t: &Ctx<'_>, headers: &str, body: &[u8], worst: u64) -> Result<Request, Stop> {
+    let url = &t.kme(t.master()?)?.url;
+    let (prefix, slave) = (&url.prefix, percent_encoded(&t.slave()?.id));
+    let head = format!(
+        "POST {prefix}/api/v1/keys/{slave}/enc_keys HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{headers}\r\n",
+        url.authority()
+    );
+    Ok(Request::raw([head.as_bytes(), body].concat(), worst).peer(&t.slave()?.id))
+}
+
+/// An answer, or none; but not a server error.
+fn expect_no_server_error(t: &mut Ctx<'_>, part: &str, answer: &Answer) {
+    let met = answer.status().is_none_or(|status| status < 500 || matches!(status, 501 | 503 | 505));
+    t.check(part, met, "no server error, or a closed connection", &answer.shown);
+}
+
+fn expect_refused_or_closed(t: &mut Ctx<'_>, part: &str, answer: &Answer) {
+    let met = answer.status().is_none_or(|status| (400..500).contains(&status) || status == 501);
+    t.check(part, met && !answer.serves(), "4xx or a closed connection", &answer.shown);
+}
+
+fn rob_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let request = raw_post(t, "Content-Length: 100\r\n", b"{}", 1)?;
+    let mut session = t.connect(t.master()?)?;
+    session.send(request)?;
+    if let Some(stream) = session.stream() {
+        stream.end_of_sending();
+    }
+    let limit = t.lab.config.limits.body_timeout();
+    let answer = session.receive_by(Instant::now() + limit)?;
+    t.check("no key", answer.material == 0, "no key", &answer.shown);
+    let timely = !matches!(answer.outcome, Err(WireError::Timeout(_)));
+    t.check("closed", timely, &format!("closed within {} s", limit.as_secs()), &answer.shown);
+    Ok(())
+}
+
+fn rob_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let deep = 100_000;
+    let body = format!("{{\"extension_optional\":[{{\"qkdspec_x\":{}{}}}]}}", "[".repeat(deep), "]".repeat(deep));
+    let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, &body).undefined())?;
+    expect_no_server_error(t, "answer", &answer);
+    Ok(())
+}
+
+fn rob_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let body = format!("{{{}}}", " ".repeat(16 * 1024 * 1024));
+    let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, &body).undefined())?;
+    expect_refused_or_closed(t, "answer", &answer);
+    Ok(())
+}
+
+fn rob_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let mut request = Request::post_key(&t.slave()?.id, "").faulty();
+    request.body = Some(b"{\"extension_optional\":[{\"qkdspec_x\":\"\xff\xfe\"}]}".to_vec());
+    let answer = t.ask(t.master()?, request)?;
+    t.expect_refusal(&answer, &[400], None)
+}
+
+fn rob_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let slave = percent_encoded(&t.slave()?.id);
+    for tail in ["%00", "%00x", "%0d%0a", "%1b", "%7f"] {
+        let request = Request::new(Api::Other, "GET", format!("/api/v1/keys/{slave}{tail}/status")).faulty();
+        let answer = t.lab.exchange(t.master()?, request)?;
+        expect_refused_or_closed(t, tail, &answer);
+    }
+    Ok(())
+}
+
+fn rob_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let long = "x".repeat(64 * 1024);
+    let mut query = Request::status(&t.slave()?.id).undefined();
+    query.target = format!("{}?{long}", query.target);
+    let header = Request::status(&t.slave()?.id).undefined().header("X-Long", &long);
+    for (part, request) in [("query", query), ("header", header)] {
+        let answer = t.lab.exchange(t.master()?, request)?;
+        expect_no_server_error(t, part, &answer);
+    }
+    Ok(())
+}
+
+/// Status by the master while `_others` are held open.
+fn served_meanwhile<T>(t: &mut Ctx<'_>, _others: Vec<T>) -> Result<(), Stop> {
+    let answer = t.status(t.master()?, &t.slave()?.id)?;
+    t.check("served", answer.is(200), "200", &answer.shown);
+    Ok(())
+}
+
+fn plain(t: &Ctx<'_>, count: usize) -> Result<Vec<Stream>, Stop> {
+    let url = &t.kme(t.master()?)?.url;
+    let connect = |_| Stream::plain(url, Instant::now() + t.lab.config.limits.connect());
+    // Refusing some of many is a KME's right.
+    Ok((0..count).filter_map(|index| connect(index).ok()).collect())
+}
+
+fn rob_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let others = plain(t, 4)?;
+    served_meanwhile(t, others)
+}
+
+fn rob_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        let mut session = t.connect(t.master()?)?;
+        session.send(Request::raw(b"GET /api/v1/keys/".to_vec(), 0))?;
+        others.push(session);
+    }
+    served_meanwhile(t, others)
+}
+
+fn rob_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let request = raw_post(t, "Content-Length: 1000000\r\n", b"{", 1)?;
+    let mut session = t.connect(t.master()?)?;
+    session.send(request)?;
+    let limit = t.lab.config.limits.body_timeout();
+    let began = Instant::now();
+    loop {
+        let over = began.elapsed() > limit;
+        let step = Instant::now() + Duration::from_millis(200);
+        let sent = session.stream().is_none_or(|stream| stream.write(b" ", step).is_ok());
+        let ended = !sent || session.stream().is_none_or(|stream| stream.has_input(step));
+        if ended || over {
+            let got = format!("after {:.1} s: {}", began.elapsed().as_secs_f64(), if ended { "ended" } else { "still open" });
+            t.check("cut off", ended, &format!("within {} s", limit.as_secs()), got);
+            break;
+        }
+    }
+    let answer = session.receive_by(Instant::now() + Duration::from_secs(1))?;
+    t.check("no key", answer.material == 0, "no key", &answer.shown);
+    Ok(())
+}
+
+fn rob_010(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let two = raw_post(t, "Content-Length: 2\r\nContent-Length: 3\r\n", b"{} ", 1)?;
+    let answer = t.lab.exchange(t.master()?, two)?;
+    expect_refused_or_closed(t, "two lengths", &answer);
+    let both = raw_post(t, "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n", b"2\r\n{}\r\n0\r\n\r\n", 1)?;
+    let answer = t.lab.exchange(t.master()?, both)?;
+    let ended = answer.outcome.as_ref().map_or(true, |response| response.last || response.status >= 400);
+    t.check_at(Level::H, "length and encoding", ended, "refused, or the connection is closed afterwards", &answer.shown);
+    Ok(())
+}
+
+fn rob_011(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let slave = t.slave()?.id.clone();
+    let max = t.limits().max_per_request.unwrap_or(1);
+    for (number, worst) in [("1e400", max), ("-0", 1), ("1E0", 1)] {
+        let request = Request::post_key(&slave, &format!("{{\"number\":{number}}}")).worst(worst).faulty();
+        let answer = t.ask(t.master()?, request)?;
+        if number == "1E0" && answer.is(200) {
+            t.check("1E0", answer.material == 1, "one key, or 400", &answer.shown);
+        } else {
+            t.expect_refusal(&answer, &[400], None)?;
+        }
+    }
+    Ok(())
+}
+
+fn rob_012(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let max = Ctx::need(t.limits().max_per_request, "max_key_per_request")?;
+    let number = max.saturating_add(1);
+    let body = format!("{{\"number\":1,\"number\":{number}}}");
+    let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, &body).worst(number).undefined())?;
+    t.check("number", answer.material <= max, &format!("at most {max} keys"), format!("{} keys", answer.material));
+    t.observe_answer("number twice", &answer);
+    Ok(())
+}
+
+fn rob_013(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let others = plain(t, 200)?;
+    t.observe(format!("{} idle connections", others.len()));
+    served_meanwhile(t, others)
+}

@@ -1,0 +1,300 @@
+//! Get status (clauses 5.2, 6.1).
+
+use crate::case::{Case, Impact, Level, Need, When};
+use crate::ctx::{Ctx, Stop};
+use crate::json::Json;
+use crate::lab::{Answer, Request, cut, printable};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("014-STA-001", Level::S, Impact::Interop, "Answers 200 with a JSON object")
+        .basis(&["5.2-01", "4-05"], &["A-42"])
+        .does("Status as the master, for the slave", "200 with a JSON object")
+        .kills(&["M024"])
+        .needs(&[Need::Slave])
+        .run(sta_001),
+    Case::new("014-STA-002", Level::S, Impact::Interop, "All eleven members present with exact spelling")
+        .basis(&["6.1-01"], &[])
+        .does("Status", "source_KME_ID, target_KME_ID, master_SAE_ID, slave_SAE_ID, key_size, stored_key_count, max_key_count, max_key_per_request, max_key_size, min_key_size, max_SAE_ID_count")
+        .kills(&["M025", "M026"])
+        .needs(&[Need::Slave])
+        .run(sta_002),
+    Case::new("014-STA-003", Level::S, Impact::Interop, "Four strings and seven integers; no numeric strings, no fractions")
+        .basis(&["6.1-01"], &[])
+        .does("Status", "strings where the standard has strings, integers where it has integers; the notation 256.0 is a derived finding only")
+        .kills(&["M027", "M028"])
+        .needs(&[Need::Slave])
+        .run(sta_003),
+    Case::new("014-STA-004", Level::S, Impact::Interop, "KME IDs non-empty, stable, and different for a remote slave")
+        .basis(&["4-06"], &[])
+        .does("Status twice", "non-empty KME IDs, the same both times, and two different ones if the slave is at the other KME")
+        .kills(&["M029"])
+        .needs(&[Need::Slave])
+        .run(sta_004),
+    Case::new("014-STA-005", Level::S, Impact::Interop, "`slave_SAE_ID` is the decoded path, `master_SAE_ID` the caller")
+        .basis(&["5.2-04"], &[])
+        .does("Status", "slave_SAE_ID as in the path, master_SAE_ID as the certificate has it")
+        .kills(&["M016", "M030"])
+        .needs(&[Need::Slave])
+        .run(sta_005),
+    Case::new("014-STA-006", Level::D, Impact::Interop, "Status of the reverse pair at B mirrors the KME IDs")
+        .basis(&["4-06"], &[])
+        .does("Status at A for the slave, and at B for the master", "source and target exchanged")
+        .kills(&["M031"])
+        .needs(&[Need::Pair])
+        .run(sta_006),
+    Case::new("014-STA-007", Level::D, Impact::Interop, "min_key_size ≤ key_size ≤ max_key_size")
+        .basis(&["6.1-05"], &[])
+        .does("Status", "min_key_size ≤ key_size ≤ max_key_size")
+        .kills(&["M032", "M034"])
+        .needs(&[Need::Slave])
+        .run(sta_007),
+    Case::new("014-STA-008", Level::D, Impact::Interop, "0 ≤ stored_key_count ≤ max_key_count")
+        .basis(&["6.1-03"], &[])
+        .does("Status", "0 ≤ stored_key_count ≤ max_key_count")
+        .kills(&["M033"])
+        .needs(&[Need::Slave])
+        .run(sta_008),
+    Case::new("014-STA-009", Level::D, Impact::Interop, "max_key_per_request is at least 1")
+        .basis(&["6.1-05"], &["A-37"])
+        .does("Status", "max_key_per_request ≥ 1")
+        .kills(&["M034"])
+        .needs(&[Need::Slave])
+        .run(sta_009),
+    Case::new("014-STA-010", Level::S, Impact::Interop, "max_SAE_ID_count is 0 exactly when multicast is not claimed")
+        .basis(&["6.1-02"], &[])
+        .does("Status, compared with the claim about multicast", "0 if multicast is not claimed, more if it is")
+        .kills(&["M035"])
+        .needs(&[Need::Slave])
+        .run(sta_010),
+    Case::new("014-STA-011", Level::S, Impact::KeySafety, "Reading Status twice does not lower the pool")
+        .basis(&["5.2-05"], &[])
+        .does("Status six times", "stored_key_count does not fall each time")
+        .kills(&["M036"])
+        .needs(&[Need::Slave])
+        .run(sta_011),
+    Case::new("014-STA-012", Level::D, Impact::Interop, "`status_extension`, if present, is an object")
+        .basis(&["6.1-04"], &[])
+        .does("Status", "no status_extension, or one that is an object")
+        .kills(&["M037"])
+        .needs(&[Need::Slave])
+        .run(sta_012),
+    Case::new("014-STA-013", Level::D, Impact::Interop, "Unknown slave: 400 or 401, never an invented Status")
+        .basis(&[], &["A-36"])
+        .does("Status for an SAE that does not exist", "400 or 401; no Status")
+        .kills(&["M028"])
+        .needs(&[Need::Slave])
+        .negative()
+        .run(sta_013),
+    Case::new("014-STA-014", Level::D, Impact::Interop, "POST, PUT and DELETE on status are refused")
+        .basis(&["5.1-11"], &[])
+        .does("POST, PUT and DELETE on the status path", "4xx or 501; no Status")
+        .kills(&["M038"])
+        .needs(&[Need::Slave])
+        .negative()
+        .run(sta_014),
+    Case::new("014-STA-015", Level::S, Impact::Interop, "SAE IDs with space, slash, percent, colon, non-ASCII round-trip")
+        .basis(&["5.2-03"], &["A-33"])
+        .does("Status for each configured SAE whose ID holds reserved characters", "slave_SAE_ID equal to the ID")
+        .kills(&["M030", "M039"])
+        .needs(&[Need::Slave])
+        .when(When::AnyId)
+        .run(sta_015),
+];
+
+fn fetched(t: &mut Ctx<'_>) -> Result<Answer, Stop> {
+    let answer = t.status(t.master()?, &t.slave()?.id)?;
+    if answer.is(200) && answer.json.as_ref().is_ok_and(Json::is_object) {
+        return Ok(answer);
+    }
+    Err(Stop::Inconclusive(format!("no Status to look at, which STA-001 judges: {}", answer.shown)))
+}
+
+const TEXTS: [&str; 4] = ["source_KME_ID", "target_KME_ID", "master_SAE_ID", "slave_SAE_ID"];
+const NUMBERS: [&str; 7] =
+    ["key_size", "stored_key_count", "max_key_count", "max_key_per_request", "max_key_size", "min_key_size", "max_SAE_ID_count"];
+
+fn sta_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = t.status(t.master()?, &t.slave()?.id)?;
+    t.check("code", answer.is(200), "200", &answer.shown);
+    let object = answer.json.as_ref().is_ok_and(Json::is_object);
+    t.check("shape", object, "a JSON object", &answer.shown);
+    Ok(())
+}
+
+fn sta_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = fetched(t)?;
+    let missing: Vec<_> = TEXTS.iter().chain(&NUMBERS).filter(|name| answer.member(name).is_none()).copied().collect();
+    t.check("members", missing.is_empty(), "all eleven", format!("missing: {}", missing.join(", ")));
+    Ok(())
+}
+
+fn sta_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = fetched(t)?;
+    for name in TEXTS {
+        if let Some(value) = answer.member(name) {
+            t.check(name, value.text().is_some(), "a string", value.kind());
+        }
+    }
+    for name in NUMBERS {
+        if let Some(value) = answer.member(name) {
+            t.check(name, value.integer().is_some(), "an integer", value.kind());
+            if let Json::Number(spelt) = value {
+                let plain = spelt.bytes().all(|octet| octet.is_ascii_digit() || octet == b'-');
+                t.check_at(Level::D, "notation", plain || value.integer().is_none(), "digits only", cut(spelt, 40));
+            }
+        }
+    }
+    if t.checks.is_empty() {
+        return Err(Stop::Inconclusive("no member to look at".to_owned()));
+    }
+    Ok(())
+}
+
+fn sta_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (first, second) = (fetched(t)?, fetched(t)?);
+    for name in ["source_KME_ID", "target_KME_ID"] {
+        let Some(id) = first.member(name).and_then(Json::text) else { continue };
+        t.check(name, !id.is_empty(), "not empty", printable(id));
+        let again = second.member(name).and_then(Json::text);
+        t.check(name, again == Some(id), "the same again", &second.shown);
+    }
+    if t.master()?.side != t.slave()?.side {
+        let ids = (first.member(TEXTS[0]).and_then(Json::text), first.member(TEXTS[1]).and_then(Json::text));
+        if let (Some(source), Some(target)) = ids {
+            t.check("remote slave", source != target, "two different KME IDs", &first.shown);
+        }
+    }
+    if t.checks.is_empty() {
+        return Err(Stop::Inconclusive("no KME IDs, which STA-002 judges".to_owned()));
+    }
+    Ok(())
+}
+
+fn sta_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = fetched(t)?;
+    for (name, id) in [("slave_SAE_ID", &t.slave()?.id), ("master_SAE_ID", &t.master()?.id)] {
+        let got = answer.member(name).and_then(Json::text);
+        t.check(name, got == Some(id), id, got.map_or("absent".to_owned(), printable));
+    }
+    Ok(())
+}
+
+fn sta_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let here = fetched(t)?;
+    let there = t.status(t.slave()?, &t.master()?.id)?;
+    if !there.is(200) {
+        return Err(Stop::Inconclusive(format!("no Status for the reverse pair: {}", there.shown)));
+    }
+    let id = |answer: &Answer, name| answer.member(name).and_then(Json::text).map(str::to_owned);
+    for (ours, theirs) in [("source_KME_ID", "target_KME_ID"), ("target_KME_ID", "source_KME_ID")] {
+        let (at_a, at_b) = (id(&here, ours), id(&there, theirs));
+        let got = format!("{ours} at A {at_a:?}, {theirs} at B {at_b:?}");
+        t.check(ours, at_a.is_some() && at_a == at_b, "equal", got);
+    }
+    Ok(())
+}
+
+/// Integers of Status; inconclusive where they are none.
+fn numbers<const N: usize>(t: &mut Ctx<'_>, names: [&str; N]) -> Result<[i128; N], Stop> {
+    let answer = fetched(t)?;
+    let mut numbers = [0; N];
+    for (number, name) in numbers.iter_mut().zip(names) {
+        let value = answer.member(name).and_then(Json::integer);
+        *number = value.ok_or_else(|| Stop::Inconclusive(format!("{name} is no integer, which STA-002 and STA-003 judge")))?;
+    }
+    Ok(numbers)
+}
+
+fn sta_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let [min, default, max] = numbers(t, ["min_key_size", "key_size", "max_key_size"])?;
+    let got = format!("{min}, {default}, {max}");
+    t.check("order", min <= default && default <= max, "min_key_size ≤ key_size ≤ max_key_size", got);
+    Ok(())
+}
+
+fn sta_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let [stored, max] = numbers(t, ["stored_key_count", "max_key_count"])?;
+    t.check("range", 0 <= stored && stored <= max, "0 ≤ stored_key_count ≤ max_key_count", format!("{stored}, {max}"));
+    Ok(())
+}
+
+fn sta_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let [max] = numbers(t, ["max_key_per_request"])?;
+    t.check("value", max >= 1, "at least 1", max.to_string());
+    Ok(())
+}
+
+fn sta_010(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let [max] = numbers(t, ["max_SAE_ID_count"])?;
+    match t.lab.config.ics.multicast {
+        Some(claim) => {
+            let accepted =
+                if claim.claimed { "more than 0, since multicast is claimed" } else { "0, since multicast is not claimed" };
+            t.check("value", (max > 0) == claim.claimed && max >= 0, accepted, max.to_string());
+            if let Some(claimed) = claim.max.filter(|_| claim.claimed) {
+                t.check_at(Level::D, "claimed", max == i128::from(claimed), &format!("{claimed} as claimed"), max.to_string());
+            }
+        }
+        None => {
+            t.check("value", max >= 0, "0 or more; nothing is claimed about multicast", max.to_string());
+            t.observe(format!("max_SAE_ID_count {max}: taken as the claim (derived)"));
+        }
+    }
+    Ok(())
+}
+
+fn sta_011(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let mut counts = Vec::new();
+    for _ in 0..6 {
+        let [stored] = numbers(t, ["stored_key_count"])?;
+        counts.push(stored);
+    }
+    // Others may draw from the pool meanwhile, once or twice.
+    let falls = counts.windows(2).all(|pair| pair[1] < pair[0]);
+    t.check("count", !falls, "not lower at every reading", format!("{counts:?}"));
+    Ok(())
+}
+
+fn sta_012(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = fetched(t)?;
+    let got = answer.member("status_extension").map_or("absent", Json::kind);
+    t.check("status_extension", matches!(got, "absent" | "an object"), "an object, if present", got);
+    Ok(())
+}
+
+fn sta_013(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let nobody = format!("nobody-{}", &t.fresh_id()[..8]);
+    let answer = t.lab.exchange(t.master()?, Request::status(&nobody).faulty())?;
+    t.expect_refusal(&answer, &[400, 401], None)?;
+    t.expect_nothing_served("no Status", &answer);
+    Ok(())
+}
+
+fn sta_014(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let slave = &t.slave()?.id;
+    for method in ["POST", "PUT", "DELETE"] {
+        let mut request = Request::status(slave).method(method).undefined();
+        if method != "DELETE" {
+            request = request.json("{}");
+        }
+        let answer = t.lab.exchange(t.master()?, request)?;
+        let refused = answer.status().is_none_or(|status| (400..500).contains(&status) || status == 501);
+        t.check(method, refused && !answer.serves(), "4xx or 501, and no Status", &answer.shown);
+    }
+    Ok(())
+}
+
+fn sta_015(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let odd = |id: &str| id.bytes().any(|octet| !octet.is_ascii_alphanumeric() && !b"-._~".contains(&octet));
+    let ids: Vec<_> = t.lab.saes().filter(|sae| odd(&sae.id)).map(|sae| sae.id.clone()).collect();
+    let master = t.master()?;
+    for id in ids.iter().filter(|id| **id != master.id) {
+        let answer = t.status(master, id)?;
+        let got = answer.member("slave_SAE_ID").and_then(Json::text);
+        t.check("slave_SAE_ID", got == Some(id), &printable(id), &answer.shown);
+    }
+    if t.checks.is_empty() {
+        return Err(Stop::Skip("no configured SAE has an ID with reserved characters".to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! HTTP and JSON on the wire (clauses 4, 5.1).
+
+use std::sync::Arc;
+
+use super::tls;
+use crate::case::{Case, Impact, Level, Need};
+use crate::ctx::{Ctx, Stop};
+use crate::lab::{Answer, Api, Request};
+use crate::wire::{TlsSettings, Versions, client_config, percent_encoded};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("014-WIR-001", Level::S, Impact::Interop, "Bodies are `application/json` (S on 200, D on errors)")
+        .basis(&["5.1-01"], &["A-30"])
+        .does(
+            "every answer 200, 400 and 503 of the three methods that has a body",
+            "application/json, with any parameters (derived for errors)",
+        )
+        .kills(&["M119", "M129"]),
+    Case::new("014-WIR-002", Level::R, Impact::Interop, "Bodies are UTF-8 without byte order mark")
+        .basis(&["4-10", "RFC 8259"], &[])
+        .does("every such answer", "UTF-8 without byte order mark")
+        .kills(&["M130"]),
+    Case::new(
+        "014-WIR-003",
+        Level::R,
+        Impact::Interop,
+        "Bodies are one JSON text without trailing data (R); no duplicate members (H)",
+    )
+    .basis(&["4-10", "RFC 8259"], &[])
+    .does("every such answer", "one JSON text (derived for errors); no duplicate members (hygiene)")
+    .kills(&["M131", "M132"]),
+    Case::new("014-WIR-004", Level::R, Impact::Interop, "Content-Length or chunking is exact")
+        .basis(&["RFC 7230"], &[])
+        .does("every answer", "a body exactly as long as announced")
+        .kills(&["M133"]),
+    Case::new("014-WIR-005", Level::R, Impact::Interop, "Several requests on one connection are answered in order")
+        .basis(&["RFC 7230"], &[])
+        .does(
+            "Status, Get key and a request for an unknown ID, sent at once on one connection",
+            "their answers in this order; closing after any of them is right, too",
+        )
+        .kills(&["M134"])
+        .needs(&[Need::Slave])
+        .cost(1, 0)
+        .run(wir_005),
+    Case::new("014-WIR-006", Level::D, Impact::Security, "No redirect off HTTPS or to another authority")
+        .basis(&["4-08"], &[])
+        .does("every redirection", "to the same authority, by HTTPS")
+        .kills(&["M135"]),
+    Case::new("014-WIR-007", Level::O, Impact::Interop, "ALPN and HTTP version: recorded")
+        .basis(&[], &["A-41"])
+        .does("a handshake that offers h2 and http/1.1", "anything; recorded")
+        .needs(&[Need::Slave, Need::Tls])
+        .run(wir_007),
+    Case::new(
+        "014-WIR-008",
+        Level::D,
+        Impact::Security,
+        "Path variants (case, double or trailing slash) never bypass authorisation",
+    )
+    .basis(&[], &["A-31"])
+    .does("Status with double, trailing and upper-case path segments, by an SAE that is not enrolled", "neither Status nor key")
+    .kills(&["M136"])
+    .needs(&[Need::Slave, Need::Tls, Need::Intruder("unenrolled")])
+    .run(wir_008),
+];
+
+fn wir_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (master, slave) = (t.master()?, &t.slave()?.id);
+    let unknown = t.fresh_id();
+    let mut session = t.connect(master)?;
+    session.send(Request::post_key(slave, "{}"))?;
+    session.send(Request::status(slave))?;
+    session.send(Request::post_ids(slave, &[unknown]))?;
+    let (mut answered, mut last) = (0, String::new());
+    for (what, right) in [
+        ("Get key first", is_key as fn(&Answer) -> bool),
+        ("Status second", |answer| answer.is(200) && answer.member("key_size").is_some()),
+        ("the unknown ID third", |answer| !answer.is(200) && answer.member("key_size").is_none()),
+    ] {
+        let answer = session.receive()?;
+        match &answer.outcome {
+            Ok(_) => t.check(what, right(&answer), "answers in the order of the requests", &answer.shown),
+            Err(error) => {
+                last = error.to_string();
+                break;
+            }
+        }
+        answered += 1;
+    }
+    t.observe(format!("{answered} of 3 requests on one connection were answered {last}"));
+    if answered == 0 {
+        return Err(Stop::Inconclusive(format!("no request was answered: {last}")));
+    }
+    Ok(())
+}
+
+fn is_key(answer: &Answer) -> bool {
+    answer.material > 0 || answer.is(503) || answer.is(400)
+}
+
+fn wir_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let master = t.master()?;
+    let kme = t.kme(master)?;
+    let settings = TlsSettings {
+        roots: &kme.roots,
+        credentials: Some(&master.credentials),
+        versions: Versions::Both,
+        alpn: &["h2", "http/1.1"],
+    };
+    let config = client_config(settings).map_err(Stop::Error)?;
+    let session = t.lab.connect_as(&master.name, kme, Some(Arc::new(config)));
+    match (session.tls(), session.error()) {
+        (Some(tls), _) if tls.alpn.is_empty() => t.observe("no ALPN protocol is negotiated"),
+        (Some(tls), _) => t.observe(format!("of h2 and http/1.1, {} is negotiated", tls.alpn)),
+        (None, error) => t.observe(format!("no connection when h2 is offered, too: {error:?}")),
+    }
+    Ok(())
+}
+
+fn wir_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let slave = percent_encoded(&t.slave()?.id);
+    for path in [
+        format!("//api/v1/keys/{slave}/status"),
+        format!("/api//v1/keys/{slave}/status"),
+        format!("/api/v1/keys//{slave}/status"),
+        format!("/api/v1/keys/{slave}//status"),
+        format!("/api/v1/keys/{slave}/status/"),
+        format!("/API/V1/keys/{slave}/status"),
+        format!("/api/v1/keys/./{slave}/status"),
+        format!("/api/v1/keys/{slave}/status?"),
+    ] {
+        let answer = tls::as_intruder(t, "unenrolled", Request::new(Api::Other, "GET", path))?;
+        t.expect_nothing_served("path", &answer);
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! The program: commands, flags and exit codes.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::catalogue;
+use crate::config::Config;
+use crate::report::{self, Report};
+use crate::run::{RunError, plan, run};
+use crate::select::{PROFILES, select};
+use crate::{diff, expected};
+
+mod init;
+mod options;
+mod preflight;
+
+use options::{Inputs, RunFlags, Selection};
+
+/// Reads the arguments, does what they say, and gives the exit code.
+///
+/// 0 conforms; 1 a failure, an unexpected pass or an expired expectation; 2 usage, configuration or an empty selection;
+/// 3 inconclusive only; 4 the harness is at fault; 130 interrupted.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about a closed screen.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match cli.command.perform() {
+        Ok(code) => ExitCode::from(code),
+        Err(RunError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(4),
+        Err(error) => {
+            eprintln!("qkdspec: {error}");
+            ExitCode::from(if matches!(error, RunError::Usage(_)) { 2 } else { 4 })
+        }
+    }
+}
+
+/// Conformance suite for the key delivery API of ETSI GS QKD 014 V1.1.1.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 conforms, 1 failure, 2 usage or configuration, 3 inconclusive only, 4 harness error, 130 interrupted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a commented qkdspec.toml, and certificates for a laboratory if wanted
+    #[command(
+        after_help = "Examples:\n  qkdspec init --kme https://kme-a:8443 --kme-b https://kme-b:8443 --sae-dir pki\n  qkdspec init --pki"
+    )]
+    Init(init::Init),
+    /// Reach both KMEs and read Status; costs no key; says what will not be tested
+    #[command(after_help = "Example:\n  qkdspec preflight --config lab/qkdspec.toml")]
+    Preflight {
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        flags: RunFlags,
+    },
+    /// List cases
+    #[command(
+        after_help = "Examples:\n  qkdspec list\n  qkdspec list 014-DEC level:S --format md\n  qkdspec list '#key-safety' --skip CON"
+    )]
+    List {
+        #[command(flatten)]
+        selection: Selection,
+        /// text, json or md
+        #[arg(long, default_value = "text", value_parser = ["text", "json", "md"])]
+        format: String,
+    },
+    /// Explain a case: requirement, stimulus, accepted outcomes
+    #[command(after_help = "Example:\n  qkdspec explain DEC-006")]
+    Explain {
+        /// For instance 014-DEC-006
+        id: String,
+    },
+    /// Show the order and the worst cost in keys of what would be run
+    #[command(after_help = "Example:\n  qkdspec plan @014-core --config lab/qkdspec.toml --seed 7f3a91")]
+    Plan {
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        flags: RunFlags,
+    },
+    /// Run cases
+    #[command(subcommand)]
+    Run(Target),
+    /// Print the catalogue of test purposes
+    #[command(after_help = "Example:\n  qkdspec catalogue --format md > test-purposes.md")]
+    Catalogue {
+        /// md or json
+        #[arg(long, default_value = "md", value_parser = ["md", "json"])]
+        format: String,
+    },
+    /// Make other forms of a report
+    #[command(after_help = "Example:\n  qkdspec report r.json --to html,junit\n  writes r.html and r.junit.xml beside r.json")]
+    Report {
+        /// A report in JSON
+        report: PathBuf,
+        /// html, junit, sarif, md, text; several with commas
+        #[arg(long, value_delimiter = ',', value_parser = ["html", "junit", "sarif", "md", "text"], required = true)]
+        to: Vec<String>,
+    },
+    /// Compare two reports; exit code 1 if anything got worse
+    #[command(after_help = "Example:\n  qkdspec diff last.json now.json")]
+    Diff {
+        /// The earlier report
+        old: PathBuf,
+        /// The later report
+        new: PathBuf,
+    },
+    /// Draft an expected.toml from the failures of a report
+    #[command(after_help = "Example:\n  qkdspec expect r.json --until 2027-03-31 > expected.toml")]
+    Expect {
+        /// A report in JSON
+        report: PathBuf,
+        /// Date after which the failures count again, YYYY-MM-DD
+        #[arg(long)]
+        until: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Target {
+    /// The KMEs of the configuration
+    #[command(
+        after_help = "Examples:\n  qkdspec run kme\n  qkdspec run kme @014-smoke --config lab/qkdspec.toml\n  qkdspec run kme DEC AUT --skip '#hook' --report r.json --html r.html\n  qkdspec run kme 014-ENC-027 --seed 7f3a91"
+    )]
+    Kme {
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        flags: Box<RunFlags>,
+    },
+}
+
+impl Command {
+    fn perform(self) -> Result<u8, RunError> {
+        let mut out = io::stdout().lock();
+        match self {
+            Self::Init(init) => init.perform(&mut out)?,
+            Self::Preflight { inputs, flags } => {
+                return preflight::perform(inputs.config()?, &flags.options(&inputs, Selection::default())?, &mut out);
+            }
+            Self::List { selection, format } => list(&selection, &format, &mut out)?,
+            Self::Explain { id } => {
+                let cases = select(std::slice::from_ref(&id), &[]).map_err(RunError::Usage)?;
+                for case in cases {
+                    writeln!(out, "{}", catalogue::explained(case))?;
+                }
+            }
+            Self::Plan { selection, inputs, flags } => {
+                let config = inputs.config()?;
+                let options = flags.options(&inputs, selection)?;
+                write!(out, "{}", plan(&options)?.text(&config))?;
+            }
+            Self::Run(Target::Kme { selection, inputs, flags }) => {
+                let config = inputs.config()?;
+                let mut options = flags.options(&inputs, selection)?;
+                options.colour = out.is_terminal() && !flags.no_color && std::env::var_os("NO_COLOR").is_none();
+                options::watch_interrupts(&options.interrupted);
+                return run_kme(config, &options, &flags, &mut out);
+            }
+            Self::Catalogue { format } => {
+                let text = if format == "json" { catalogue::json() } else { catalogue::markdown() };
+                write!(out, "{text}")?;
+            }
+            Self::Report { report, to } => {
+                let read = load(&report)?;
+                for form in to {
+                    let path = report.with_extension(extension(&form));
+                    write_file(&path, &rendered(&read, &form))?;
+                    writeln!(out, "{}", path.display())?;
+                }
+            }
+            Self::Diff { old, new } => {
+                let (text, worse) = diff::diff(&load(&old)?, &load(&new)?);
+                write!(out, "{text}")?;
+                return Ok(u8::from(worse));
+            }
+            Self::Expect { report, until } => {
+                let format = time::format_description::well_known::Iso8601::DATE;
+                let until = time::Date::parse(&until, &format)
+                    .map_err(|_| RunError::Usage(format!("--until {until}: write YYYY-MM-DD")))?;
+                write!(out, "{}", expected::draft(&load(&report)?, until))?;
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn list(selection: &Selection, format: &str, out: &mut dyn Write) -> Result<(), RunError> {
+    let cases = select(&selection.select, &selection.skip).map_err(RunError::Usage)?;
+    match format {
+        "json" => {
+            let cases: Vec<_> = cases.iter().map(|case| catalogue::case_json(case)).collect();
+            writeln!(out, "{}", serde_json::to_string_pretty(&cases).unwrap_or_default())?;
+        }
+        "md" => {
+            writeln!(out, "| id | case | level | keys |\n|---|---|---|---|")?;
+            for case in cases {
+                writeln!(out, "| {} | {} | {:?} | {} |", case.id, case.title, case.level, case.cost.text())?;
+            }
+        }
+        _ => {
+            for case in &cases {
+                writeln!(out, "{:<12} {:?}  {:<10} {}", case.id, case.level, case.cost.text(), case.title)?;
+            }
+            writeln!(
+                out,
+                "\n{} cases. Keys: M is a full request; what is in brackets is delivered only by a wrong KME.",
+                cases.len()
+            )?;
+            for (name, what) in PROFILES {
+                writeln!(out, "{name:<16} {what}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run_kme(config: Config, options: &crate::Options, flags: &RunFlags, out: &mut dyn Write) -> Result<u8, RunError> {
+    let report = run(config, options, out)?;
+    for (path, form) in
+        [(&flags.report, "json"), (&flags.junit, "junit"), (&flags.html, "html"), (&flags.sarif, "sarif"), (&flags.md, "md")]
+    {
+        if let Some(path) = path {
+            // All forms are made from a report that has passed the last gate.
+            write_file(path, &rendered(&report, form))?;
+        }
+    }
+    Ok(report.summary.exit)
+}
+
+fn rendered(report: &Report, form: &str) -> String {
+    match form {
+        "html" => report::html(report),
+        "junit" => report::junit(report),
+        "sarif" => report::sarif(report),
+        "md" => report::markdown(report),
+        "text" => report::text(report),
+        _ => report.json(),
+    }
+}
+
+fn extension(form: &str) -> &str {
+    match form {
+        "junit" => "junit.xml",
+        "text" => "txt",
+        form => form,
+    }
+}
+
+fn load(path: &Path) -> Result<Report, RunError> {
+    let text = fs::read_to_string(path).map_err(|error| RunError::Usage(format!("{}: {error}", path.display())))?;
+    let report: Report =
+        serde_json::from_str(&text).map_err(|error| RunError::Usage(format!("{}: no report: {error}", path.display())))?;
+    if report.schema == 1 {
+        Ok(report)
+    } else {
+        Err(RunError::Usage(format!("{}: schema {}, not 1", path.display(), report.schema)))
+    }
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
+    fs::write(path, text).map_err(|error| RunError::Usage(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,99 @@
+//! Writes a first configuration.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::pki;
+use crate::run::RunError;
+
+/// Where things are.
+#[derive(Args, Debug)]
+pub(super) struct Init {
+    /// Base URL of the master's KME
+    #[arg(long, default_value = "https://kme-a.example:8443")]
+    kme: String,
+    /// Base URL of the slaves' KME
+    #[arg(long, default_value = "https://kme-b.example:8443")]
+    kme_b: String,
+    /// Folder with ca.pem, and certificate and key of red, blue, green and grey (red.pem, red.key, …)
+    #[arg(long, default_value = "pki")]
+    sae_dir: PathBuf,
+    /// Make throw-away certificates in that folder: authority, SAEs, KMEs, and those that ought to be refused
+    #[arg(long)]
+    pki: bool,
+    /// The file to write
+    #[arg(long, default_value = "qkdspec.toml")]
+    out: PathBuf,
+    /// Write over what is there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Init {
+    pub(super) fn perform(&self, out: &mut dyn Write) -> Result<(), RunError> {
+        if self.out.exists() && !self.force {
+            return Err(RunError::Usage(format!("{} is there already; --force writes over it", self.out.display())));
+        }
+        for url in [&self.kme, &self.kme_b] {
+            crate::wire::BaseUrl::parse(url).map_err(RunError::Usage)?;
+        }
+        // Paths in the file are relative to the file.
+        let beside = self.out.parent().unwrap_or(Path::new(""));
+        let folder = beside.join(&self.sae_dir);
+        if self.pki {
+            if folder.join("ca.pem").exists() && !self.force {
+                return Err(RunError::Usage(format!(
+                    "{} holds certificates already; --force writes over them",
+                    folder.display()
+                )));
+            }
+            pki::write(&folder).map_err(RunError::Usage)?;
+            writeln!(out, "{}: certificates made; not for anything real", folder.display())?;
+        }
+        let text = self.text(&folder);
+        fs::write(&self.out, text).map_err(|error| RunError::Usage(format!("{}: {error}", self.out.display())))?;
+        writeln!(out, "{} written. Next: check it, then `qkdspec preflight --config {0}`", self.out.display())?;
+        Ok(())
+    }
+
+    fn text(&self, folder: &Path) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let file = |name: &str| quoted(&self.sae_dir.join(name).to_string_lossy());
+        let mut text = format!(
+            "# What qkdspec tests, and with what. Paths are relative to this file.\nschema = 1\nedition = {{ etsi014 = \"1.1.1\" }}\n\
+             # Permits --mode destructive (drain, restart, cut):\n# allow_destructive = true\n\n\
+             # The KME at which the master draws keys.\n[kme.a]\nbase_url = {}\nca = {}\n\
+             # kme_id = \"kme-a\"\n# Certificate field with the KME ID: \"san-dns\", \"cn\" or \"san-uri:PREFIX\".\n# kme_id_field = \"san-dns\"\n\n\
+             # The KME at which the slaves fetch them. Without it, whether two KMEs work together is not tested.\n\
+             [kme.b]\nbase_url = {}\nca = {}\n\n# Enrolled SAEs: ID, KME, certificate and key.\n[sae]\n",
+            quoted(&self.kme),
+            file("ca.pem"),
+            quoted(&self.kme_b),
+            file("ca.pem"),
+        );
+        for (name, kme) in [("red", "a"), ("blue", "b"), ("green", "b"), ("grey", "b")] {
+            let (cert, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
+            text.push_str(&format!("{name} = {{ id = \"{name}\", kme = \"{kme}\", cert = {cert}, key = {key} }}\n"));
+        }
+        text.push_str("\n# Certificates that ought to be refused; the key is beside them (.key).\n[intruder]\n");
+        for name in ["unenrolled", "expired", "not_yet_valid", "revoked", "no_client_auth"] {
+            let absent = if folder.join(format!("{name}.pem")).exists() { "" } else { "# " };
+            text.push_str(&format!("{absent}{name} = {}\n", file(&format!("{name}.pem"))));
+        }
+        text.push_str(
+            "\n[roles]\nmaster = \"red\"\nslave = \"blue\"\nadditional = [\"green\"]\n# Enrolled, and never given access to a key:\nstranger = \"grey\"\n\n\
+             [limits]\n# Keys that may be delivered, at most.\nbudget_keys = 500\n# A full request is taken to be no more keys than:\nmax_batch = 16\n\
+             # After so long, keys drawn at A have to be at B.\nsettle_ms = 2000\nconnect_s = 5\nresponse_s = 10\nbody_timeout_s = 30\n# rate_per_s = 20\n\n\
+             # Shell commands; without them, the cases that need them are skipped.\n[hooks]\n# drain_a = \"…\"\n# refill_a = \"…\"\n# restart_a = \"…\"\n\
+             # link_down = \"…\"\n# link_up = \"…\"\n\n\
+             # Claims. What is not claimed is not tested, or its opposite is.\n[ics]\n\
+             # multicast = { claimed = true, max = 2 }   # absent: as Status says\n# \"size.any-bit\" = false\n\
+             # \"ext.mandatory\" = [{ name = \"hx_path\", ok = \"direct\", impossible = \"by-moon\" }]\n# \"tls.revocation\" = true\n\
+             \"kme.local-pair\" = false\n# \"sae.any-id\" = true\n# \"key.lifetime\" = true\n\n[product]\n# vendor = \"…\"\n# name = \"…\"\n# version = \"…\"\n",
+        );
+        text
+    }
+}

@@ -1,0 +1,19 @@
+//! Shell commands of the laboratory.
+
+use std::process::{Command, Stdio};
+
+use crate::ctx::Stop;
+use crate::lab::Lab;
+
+/// Runs a hook to its end; its output is not ours to show.
+pub(crate) fn run(lab: &Lab, name: &str) -> Result<(), Stop> {
+    let command = lab.config.hooks.get(name).ok_or_else(|| Stop::Skip(format!("no hook {name}")))?;
+    let status = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .map_err(|error| Stop::Error(format!("hook {name}: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Stop::Inconclusive(format!("hook {name}: {status}"))) }
+}

@@ -1,0 +1,138 @@
+//! Budget and ledger: how many keys may be drawn, and what became of each that was.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::config::Side;
+use crate::ctx::Stop;
+use crate::secret::Fingerprint;
+
+/// Keys and bits that may still be asked for.
+pub(crate) struct Budget {
+    pub(crate) keys: u64,
+    bits: u64,
+    used_keys: u64,
+    used_bits: u64,
+    /// What the current case may use, and has.
+    case: Option<(u64, u64)>,
+    pub(crate) asked: u64,
+    pub(crate) refused: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(keys: u64, bits: u64) -> Self {
+        Self { keys, bits, used_keys: 0, used_bits: 0, case: None, asked: 0, refused: 0 }
+    }
+
+    pub(crate) fn left(&self) -> u64 {
+        self.keys.saturating_sub(self.used_keys)
+    }
+
+    /// From now on no more than `worst` keys; without: no limit but the whole.
+    pub(crate) fn enter_case(&mut self, worst: Option<u64>) {
+        self.case = worst.map(|worst| (worst, 0));
+    }
+
+    /// Sets keys aside before a request is sent.
+    pub(crate) fn reserve(&mut self, keys: u64, bits: u64) -> Result<(), Stop> {
+        if keys > self.left() || bits > self.bits.saturating_sub(self.used_bits) {
+            self.refused += 1;
+            return Err(Stop::Skip(format!("budget: up to {keys} keys could be delivered, {} are left", self.left())));
+        }
+        if let Some((worst, used)) = &mut self.case {
+            if *used + keys > *worst {
+                return Err(Stop::Error(format!("the case asks for more than the {worst} keys it declares")));
+            }
+            *used += keys;
+        }
+        self.used_keys += keys;
+        self.used_bits = self.used_bits.saturating_add(bits);
+        self.asked += keys;
+        Ok(())
+    }
+
+    /// Gives back what was set aside and not delivered.
+    pub(crate) fn settle(&mut self, keys: u64, bits: u64, delivered: u64) {
+        self.used_keys = (self.used_keys + delivered).saturating_sub(keys);
+        if delivered == 0 {
+            self.used_bits = self.used_bits.saturating_sub(bits);
+            if let Some((_, used)) = &mut self.case {
+                *used = used.saturating_sub(keys);
+            }
+        }
+    }
+}
+
+/// A key that was delivered to a master.
+#[derive(Clone, Debug)]
+pub(crate) struct Drawn {
+    pub(crate) id: String,
+    pub(crate) bits: u64,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) at: Side,
+    pub(crate) master: String,
+    /// SAE IDs of the slaves.
+    pub(crate) slaves: Vec<String>,
+    pub(crate) case: usize,
+    pub(crate) time: String,
+    /// SAEs that retrieved it.
+    pub(crate) retrieved: BTreeSet<String>,
+}
+
+/// All keys of the run.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    pub(crate) drawn: Vec<Drawn>,
+    by_id: HashMap<String, usize>,
+    /// Deliveries by dec_keys.
+    pub(crate) retrieved: u64,
+}
+
+impl Ledger {
+    /// Enters a key. False if its ID was delivered before.
+    pub(crate) fn draw(&mut self, key: Drawn) -> bool {
+        let index = self.drawn.len();
+        let new = self.by_id.insert(key.id.to_ascii_lowercase(), index).is_none();
+        self.drawn.push(key);
+        new
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<&Drawn> {
+        self.by_id.get(&id.to_ascii_lowercase()).map(|index| &self.drawn[*index])
+    }
+
+    pub(crate) fn retrieve(&mut self, id: &str, sae: &str) {
+        self.retrieved += 1;
+        if let Some(index) = self.by_id.get(&id.to_ascii_lowercase()) {
+            self.drawn[*index].retrieved.insert(sae.to_owned());
+        }
+    }
+
+    /// Keys of a case that nobody has fetched.
+    pub(crate) fn left_behind(&self, case: Option<usize>) -> impl Iterator<Item = &Drawn> {
+        self.drawn.iter().filter(move |key| key.retrieved.is_empty() && case.is_none_or(|case| case == key.case))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_exceed_the_budget_is_refused() {
+        let mut budget = Budget::new(10, u64::MAX);
+        assert!(budget.reserve(10, 0).is_ok());
+        assert!(matches!(budget.reserve(1, 0), Err(Stop::Skip(_))));
+        budget.settle(10, 0, 3);
+        assert_eq!(budget.left(), 7);
+        assert!(budget.reserve(7, 0).is_ok());
+    }
+
+    #[test]
+    fn a_case_is_held_to_its_declaration() {
+        let mut budget = Budget::new(10, u64::MAX);
+        budget.enter_case(Some(2));
+        assert!(budget.reserve(2, 0).is_ok());
+        budget.settle(2, 0, 2);
+        assert!(matches!(budget.reserve(1, 0), Err(Stop::Error(_))));
+    }
+}

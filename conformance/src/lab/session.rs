@@ -1,0 +1,165 @@
+//! A connection to a KME as one SAE.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rustls::ClientConfig;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::books::Drawn;
+use super::{Answer, Api, Kme, Lab, Request, evidence};
+use crate::ctx::Stop;
+use crate::wire::{Stream, TlsFacts, WireError, read_response};
+
+/// See the module. Requests may be sent before earlier ones are answered.
+pub(crate) struct Session<'a> {
+    lab: &'a Lab,
+    who: String,
+    kme: &'a Kme,
+    stream: Result<Stream, WireError>,
+    tls: Option<TlsFacts>,
+    buffer: Vec<u8>,
+    waiting: VecDeque<Sent>,
+}
+
+struct Sent {
+    request: Request,
+    at: OffsetDateTime,
+    started: Instant,
+    failed: Option<WireError>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn open(lab: &'a Lab, who: &str, kme: &'a Kme, tls: Option<Arc<ClientConfig>>) -> Self {
+        let deadline = Instant::now() + lab.config.limits.connect();
+        let stream = match tls {
+            Some(config) => Stream::secure(&kme.url, config, deadline),
+            None => Stream::plain(&kme.url, deadline),
+        };
+        Self::on(lab, who, kme, stream)
+    }
+
+    /// On a connection that a case made itself.
+    pub(crate) fn on(lab: &'a Lab, who: &str, kme: &'a Kme, stream: Result<Stream, WireError>) -> Self {
+        let tls = stream.as_ref().ok().and_then(Stream::tls_facts);
+        Self { lab, who: who.to_owned(), kme, stream, tls, buffer: Vec::new(), waiting: VecDeque::new() }
+    }
+
+    pub(crate) fn error(&self) -> Option<&WireError> {
+        self.stream.as_ref().err()
+    }
+
+    pub(crate) fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()
+    }
+
+    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
+        self.stream.as_mut().ok()
+    }
+
+    /// Sends a request and reads its answer.
+    pub(crate) fn ask(&mut self, request: Request) -> Result<Answer, Stop> {
+        self.send(request)?;
+        self.receive()
+    }
+
+    /// Sends a request.
+    pub(crate) fn send(&mut self, request: Request) -> Result<(), Stop> {
+        self.lab.admit(&request)?;
+        let octets = request.octets(&self.kme.url.prefix, &self.kme.url.authority());
+        let mut sent = Sent { request, at: OffsetDateTime::now_utc(), started: Instant::now(), failed: None };
+        let deadline = Instant::now() + self.lab.config.limits.response();
+        sent.failed = match &mut self.stream {
+            // A KME may answer and close before it has read everything: the answer is still to be read.
+            Ok(stream) => stream.write(&octets, deadline).err(),
+            Err(error) => Some(error.clone()),
+        };
+        self.waiting.push_back(sent);
+        Ok(())
+    }
+
+    /// A request whose octets a case has sent itself.
+    pub(crate) fn sent_already(&mut self, request: Request) -> Result<(), Stop> {
+        self.lab.admit(&request)?;
+        self.waiting.push_back(Sent { request, at: OffsetDateTime::now_utc(), started: Instant::now(), failed: None });
+        Ok(())
+    }
+
+    /// Reads the answer to the oldest request.
+    pub(crate) fn receive(&mut self) -> Result<Answer, Stop> {
+        let deadline = Instant::now() + self.lab.config.limits.response();
+        self.receive_by(deadline)
+    }
+
+    /// The same with a deadline of one's own.
+    pub(crate) fn receive_by(&mut self, deadline: Instant) -> Result<Answer, Stop> {
+        let sent = self.waiting.pop_front().ok_or_else(|| Stop::Error("nothing was asked".to_owned()))?;
+        let outcome = match &mut self.stream {
+            Err(error) => Err(error.clone()),
+            Ok(stream) => {
+                let read = read_response(stream, &mut self.buffer, sent.request.method == "HEAD", deadline);
+                match (read, sent.failed) {
+                    (Ok(response), _) => Ok(response),
+                    // Why nothing could be sent tells more than that nothing was answered.
+                    (Err(WireError::Closed(_)), Some(failed)) => Err(failed),
+                    (Err(error), _) => Err(error),
+                }
+            }
+        };
+        // What follows may be the next answer.
+        let pipelined = !self.waiting.is_empty();
+        let outcome = outcome.map(|mut response| {
+            if pipelined {
+                response.framing.retain(|fault| !fault.ends_with("follow the body"));
+            }
+            response
+        });
+        let mut answer = Answer::read(sent.request.api, outcome, &self.lab.vault);
+        answer.n = self.lab.exchanges.fetch_add(1, Ordering::SeqCst) + 1;
+        answer.at = sent.at;
+        answer.took = sent.started.elapsed();
+        answer.tls.clone_from(&self.tls);
+        answer.shown = evidence::shown(&answer, &self.lab.vault);
+        self.lab.account(&self.who, self.kme, &sent.request, &answer);
+        Ok(answer)
+    }
+}
+
+impl Lab {
+    /// Enters an exchange into all books.
+    fn account(&self, who: &str, kme: &Kme, request: &Request, answer: &Answer) {
+        let case = self.current.load(Ordering::SeqCst);
+        if request.worst_keys > 0 {
+            // No answer: keys may have been delivered all the same.
+            let delivered = if answer.outcome.is_ok() { answer.material } else { request.worst_keys };
+            self.budget().settle(request.worst_keys, request.worst_bits(), delivered);
+        }
+        let sae_id = self.sae(who).map_or(who, |sae| sae.id.as_str());
+        {
+            let mut ledger = self.ledger();
+            let mut passive = self.passive();
+            passive.observe(kme, request, answer, &ledger, &self.vault);
+            for key in &answer.keys {
+                if request.api == Api::GetKeyWithIds || ledger.find(&key.id).is_some_and(|drawn| drawn.master != sae_id) {
+                    ledger.retrieve(&key.id, sae_id);
+                } else {
+                    ledger.draw(Drawn {
+                        id: key.id.clone(),
+                        bits: key.bits(),
+                        fingerprint: key.fingerprint,
+                        at: kme.side,
+                        master: sae_id.to_owned(),
+                        slaves: request.peers.clone(),
+                        case,
+                        time: answer.at.format(&Rfc3339).unwrap_or_default(),
+                        retrieved: std::collections::BTreeSet::new(),
+                    });
+                }
+            }
+        }
+        super::lock(&self.evidence).push(evidence::exchange(who, kme, request, answer, &self.vault));
+    }
+}

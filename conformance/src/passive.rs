@@ -1,0 +1,304 @@
+//! Checks that look at every exchange of a run, whatever it was made for, and cost no key.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::case::Level;
+use crate::json::Json;
+use crate::lab::{Answer, Api, Key, Kme, Ledger, Request};
+use crate::secret::{Fingerprint, Vault, is_uuid};
+
+/// What one passive case has seen.
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// Exchanges it could judge.
+    pub(crate) looked: u64,
+    pub(crate) findings: Vec<Finding>,
+    /// Findings in all; only the first ones are kept.
+    pub(crate) count: u64,
+}
+
+/// Something that is not right.
+pub(crate) struct Finding {
+    /// Where it differs from the case's own.
+    pub(crate) level: Option<Level>,
+    pub(crate) exchange: u64,
+    pub(crate) accepted: &'static str,
+    pub(crate) got: String,
+}
+
+const KEPT: usize = 5;
+
+/// All passive cases.
+#[derive(Default)]
+pub(crate) struct Passive {
+    pub(crate) tallies: BTreeMap<&'static str, Tally>,
+    /// Bits of a key by default, once Status told.
+    pub(crate) default_bits: Option<u64>,
+    material: HashMap<Fingerprint, String>,
+    halves: HashMap<Fingerprint, String>,
+}
+
+/// Enters findings of one exchange.
+struct Look<'a> {
+    tallies: &'a mut BTreeMap<&'static str, Tally>,
+    answer: &'a Answer,
+}
+
+impl Look<'_> {
+    fn judge(&mut self, case: &'static str, met: bool, accepted: &'static str) {
+        self.judge_at(case, None, met, accepted, "");
+    }
+
+    fn judge_at(&mut self, case: &'static str, level: Option<Level>, met: bool, accepted: &'static str, got: &str) {
+        let tally = self.tallies.entry(case).or_default();
+        tally.looked += 1;
+        if !met {
+            tally.count += 1;
+            if tally.findings.len() < KEPT {
+                let got = if got.is_empty() { self.answer.shown.clone() } else { got.to_owned() };
+                tally.findings.push(Finding { level, exchange: self.answer.n, accepted, got });
+            }
+        }
+    }
+}
+
+impl Passive {
+    /// Looks at an exchange; `ledger` is as it was before.
+    pub(crate) fn observe(&mut self, kme: &Kme, request: &Request, answer: &Answer, ledger: &Ledger, vault: &Vault) {
+        let Ok(response) = &answer.outcome else { return };
+        let mut look = Look { tallies: &mut self.tallies, answer };
+        if request.raw.is_none() {
+            let faults = response.framing.join("; ");
+            look.judge_at("014-WIR-004", None, faults.is_empty(), "a body exactly as long as announced", &faults);
+        }
+        redirects(&mut look, kme);
+        errors_tell_nothing(&mut look, vault);
+        if request.api == Api::Other {
+            return;
+        }
+        wire(&mut look);
+        errors(&mut look, request);
+        if answer.is(200) && request.api != Api::Status {
+            containers(&mut look, request);
+            caching(&mut look, request);
+            for (index, key) in answer.keys.iter().enumerate() {
+                self.key(request, answer, ledger, index, key);
+            }
+        }
+    }
+
+    fn key(&mut self, request: &Request, answer: &Answer, ledger: &Ledger, index: usize, key: &Key) {
+        let mut look = Look { tallies: &mut self.tallies, answer };
+        look.judge("014-ENC-020", is_uuid(&key.id), "`key_ID` as 8-4-4-4-12 hexadecimal digits");
+        look.judge(
+            "014-ENC-022",
+            key.octets.is_some() && !key.hexadecimal,
+            "RFC 4648 base64, standard alphabet, padded, one line",
+        );
+        let expected = match request.api {
+            Api::GetKey => request.size.or(self.default_bits),
+            _ => ledger.find(&key.id).map(|drawn| drawn.bits),
+        };
+        if let (Some(octets), Some(bits)) = (&key.octets, expected) {
+            let got = format!("{} octets for {bits} bits", octets.len());
+            look.judge_at("014-ENC-023", None, octets.len() as u64 == bits.div_ceil(8), "as many bits as asked for", &got);
+        }
+        if request.api != Api::GetKey {
+            return;
+        }
+        let repeated =
+            ledger.find(&key.id).is_some() || answer.keys[..index].iter().any(|other| other.id.eq_ignore_ascii_case(&key.id));
+        look.judge("014-ENC-021", !repeated, "a key ID that was not delivered before");
+        let Some(octets) = &key.octets else { return };
+        // Shorter keys repeat, and look odd, by chance.
+        if let Some(fingerprint) = key.fingerprint.filter(|_| octets.len() >= 8) {
+            let before = self.material.insert(fingerprint, key.id.clone());
+            // The same ID again is the finding of ENC-021.
+            let repeated = before.filter(|before| !before.eq_ignore_ascii_case(&key.id));
+            let got = repeated.as_ref().map(|other| format!("{} and {other} are the same key, fp {fingerprint}", key.id));
+            look.judge_at(
+                "014-ENC-024",
+                None,
+                repeated.is_none(),
+                "key material that was not delivered before",
+                &got.unwrap_or_default(),
+            );
+        }
+        if octets.len() >= 16 {
+            let why = degenerate(octets.expose());
+            let half = key.first_half.and_then(|half| self.halves.insert(half, key.id.clone()));
+            let alike = half.filter(|other| !other.eq_ignore_ascii_case(&key.id) && why.is_none());
+            let same_key =
+                alike.as_ref().and_then(|other| ledger.find(other)).is_some_and(|other| other.fingerprint == key.fingerprint);
+            let got = match (why, alike.filter(|_| !same_key)) {
+                (Some(why), _) => Some(format!("{}: {why}", key.id)),
+                (None, Some(other)) => Some(format!("{} begins like {other}", key.id)),
+                (None, None) => None,
+            };
+            look.judge_at("014-ENC-025", None, got.is_none(), "octets without a pattern", &got.clone().unwrap_or_default());
+        }
+    }
+}
+
+fn degenerate(octets: &[u8]) -> Option<&'static str> {
+    let steps = |step: u8| octets.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
+    if steps(0) {
+        return Some("all octets are equal");
+    }
+    if octets.len() >= 2 && steps(octets[1].wrapping_sub(octets[0])) {
+        return Some("the octets count");
+    }
+    if octets.len() >= 32 && octets.iter().all(|octet| (0x20..0x7f).contains(octet)) {
+        return Some("it is text");
+    }
+    let repeats = |period: usize| octets.iter().zip(&octets[period..]).all(|(a, b)| a == b);
+    // A period of half the length, at least 8 octets of it: by chance once in 2^64.
+    (1..=octets.len() / 2).any(|period| octets.len() - period >= 8 && repeats(period)).then_some("a block repeats")
+}
+
+fn redirects(look: &mut Look<'_>, kme: &Kme) {
+    let Ok(response) = &look.answer.outcome else { return };
+    let location = response.header("location").filter(|_| (300..400).contains(&response.status));
+    let lower = location.unwrap_or_default().to_ascii_lowercase();
+    let host = format!("{}://{}", if kme.url.tls { "https" } else { "http" }, kme.url.authority().to_ascii_lowercase());
+    let stays = match lower.strip_prefix(&host) {
+        Some(rest) => rest.is_empty() || rest.starts_with(['/', '?', '#']),
+        // Relative: the same authority; two slashes name another.
+        None => !lower.starts_with("//") && !lower.split(['/', '?']).next().unwrap_or_default().contains(':'),
+    };
+    look.judge("014-WIR-006", stays, "no redirection off HTTPS or to another authority");
+}
+
+fn wire(look: &mut Look<'_>) {
+    let answer = look.answer;
+    let Ok(response) = &answer.outcome else { return };
+    if response.body.len() == 0 {
+        return;
+    }
+    if matches!(response.status, 200 | 400 | 503) {
+        let right = response.media_type().as_deref() == Some("application/json");
+        let got =
+            format!("{} with Content-Type {:?}", response.status, response.header("content-type").map(crate::lab::printable));
+        let level = (response.status != 200).then_some(Level::D);
+        look.judge_at("014-WIR-001", level, right, "application/json", &got);
+        let utf8 = std::str::from_utf8(response.body.expose()).is_ok() && !response.body.expose().starts_with(b"\xef\xbb\xbf");
+        look.judge("014-WIR-002", utf8, "UTF-8 without byte order mark");
+        let level = (response.status != 200).then_some(Level::D);
+        match answer.json {
+            Ok(_) => {
+                look.judge_at("014-WIR-003", level, !answer.facts.trailing, "one JSON text and nothing after it", "");
+                let got = answer.facts.duplicates.join(", ");
+                let got = format!("twice in one object: {}", crate::lab::printable(&got));
+                look.judge_at("014-WIR-003", Some(Level::H), answer.facts.duplicates.is_empty(), "no duplicate members", &got);
+            }
+            Err(why) => look.judge_at("014-WIR-003", level, false, "one JSON text", &format!("{why}: {}", answer.shown)),
+        }
+    }
+}
+
+fn errors(look: &mut Look<'_>, request: &Request) {
+    let answer = look.answer;
+    let Some(status) = answer.status() else { return };
+    let on_methods =
+        matches!(request.method.as_str(), "GET" | "POST") && !(request.api == Api::Status && request.method == "POST");
+    if on_methods {
+        look.judge("014-ERR-003", matches!(status, 200 | 400 | 401 | 503), "200, 400, 401 or 503");
+    }
+    if request.fault {
+        look.judge("014-ERR-011", !(500..600).contains(&status) || status == 503, "no server error for a fault of the client");
+    }
+    if matches!(status, 400 | 503) && on_methods {
+        look.judge("014-ERR-001", answer.message().is_some(), "an object with a string `message`");
+    }
+    if let Some(details) = answer.member("details").filter(|_| status >= 400) {
+        let objects = details.array().is_some_and(|details| details.iter().all(Json::is_object));
+        look.judge("014-ERR-002", objects, "`details`: an array of objects");
+    } else if status >= 400 && answer.json.is_ok() {
+        look.judge("014-ERR-002", true, "");
+    }
+}
+
+fn errors_tell_nothing(look: &mut Look<'_>, vault: &Vault) {
+    let answer = look.answer;
+    let Ok(response) = &answer.outcome else { return };
+    if response.status < 400 {
+        return;
+    }
+    let body = response.body.expose();
+    let text = String::from_utf8_lossy(&body[..body.len().min(64 * 1024)]);
+    let traces = ["Traceback (most recent", "panicked at", "Exception in thread", "\n\tat ", "\\n\\tat ", "stack backtrace"];
+    let paths =
+        ["/home/", "/usr/lib", "/usr/src/", "/var/lib/", "/etc/", "/root/", "C:\\", ".py\", line", ".rs:", ".java:", ".go:"];
+    let found = |patterns: &[&str]| patterns.iter().any(|pattern| text.contains(pattern));
+    let keylike = text.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)).any(|word| {
+        let kinds: [fn(&u8) -> bool; 3] = [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit];
+        word.len() >= 43 && kinds.iter().all(|kind| word.bytes().any(|octet| kind(&octet)))
+    });
+    let why = if answer.material > 0 || vault.betrayed_by(body) {
+        "key material"
+    } else if keylike {
+        "what looks like key material"
+    } else if found(&traces) {
+        "a stack trace"
+    } else if found(&paths) {
+        "a file path"
+    } else if text.contains("SELECT ") && text.contains(" FROM ") {
+        "a query"
+    } else {
+        ""
+    };
+    let got = format!("{why} in: {}", answer.shown);
+    look.judge_at("014-ERR-010", None, why.is_empty(), "no key material, stack trace, file path or query", &got);
+}
+
+fn containers(look: &mut Look<'_>, request: &Request) {
+    let answer = look.answer;
+    let listed = answer.member("keys").and_then(Json::array);
+    let right = listed.is_some_and(|keys| !keys.is_empty() && keys.iter().all(Json::is_object));
+    if matches!(request.api, Api::GetKey | Api::GetKeyWithIds) {
+        look.judge("014-ENC-019", right, "`keys`, a non-empty array of objects");
+    }
+    let mut objects = true;
+    if let Ok(value) = &answer.json {
+        value.each_member(&mut |name, value| {
+            if matches!(name, "key_ID_extension" | "key_extension" | "key_container_extension") {
+                objects &= value.is_object();
+            }
+        });
+    }
+    look.judge("014-ENC-030", objects, "extension members that are objects");
+    // A key without a readable ID is missed by the checks per key.
+    let unreadable = listed.is_some_and(|keys| keys.len() > answer.keys.len());
+    if unreadable {
+        let ids = listed.unwrap_or_default().iter().all(|key| key.get("key_ID").and_then(Json::text).is_some());
+        let case = if ids { "014-ENC-022" } else { "014-ENC-020" };
+        look.judge(case, false, "strings `key_ID` and `key` in every object");
+    }
+}
+
+fn caching(look: &mut Look<'_>, request: &Request) {
+    let Ok(response) = &look.answer.outcome else { return };
+    let control = response.header("cache-control").unwrap_or_default().to_ascii_lowercase();
+    let forbidden = control.contains("no-store") || control.contains("no-cache") || control.contains("private");
+    let allowed = control.contains("public") || control.contains("max-age") && !control.contains("max-age=0");
+    let met = if request.method == "GET" { forbidden && !control.contains("public") } else { !allowed || forbidden };
+    let got = format!("Cache-Control {:?}", crate::lab::printable(&control));
+    look.judge_at("014-ENC-035", None, met, "Cache-Control: no-store", &got);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::degenerate;
+
+    #[test]
+    fn patterns_are_noticed_and_random_octets_are_not() {
+        assert!(degenerate(&[0; 16]).is_some());
+        assert!(degenerate(&std::array::from_fn::<u8, 32, _>(|i| i as u8)).is_some());
+        assert!(degenerate(b"an ordinary sentence, 32 octets.").is_some());
+        assert!(degenerate(&[7, 1, 9, 200, 33, 6, 78, 90, 7, 1, 9, 200, 33, 6, 78, 90]).is_some());
+        let mut rng = crate::rng::Rng::new(7, "keys");
+        for _ in 0..20_000 {
+            assert!(degenerate(&rng.octets::<16>()).is_none());
+        }
+    }
+}

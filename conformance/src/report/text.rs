@@ -1,0 +1,158 @@
+//! The screen: plain lines, in a pipe as on a terminal.
+
+use std::io::{self, Write};
+
+use super::{CaseResult, Report, Verdict};
+use crate::cases::GROUPS;
+use crate::catalogue::all;
+
+/// Writes a run as it happens.
+pub(crate) struct Screen {
+    quiet: bool,
+    colour: bool,
+    group: String,
+}
+
+impl Screen {
+    pub(crate) fn new(quiet: bool, colour: bool) -> Self {
+        Self { quiet, colour, group: String::new() }
+    }
+
+    pub(crate) fn begin(&self, out: &mut dyn Write, header: &[String]) -> io::Result<()> {
+        if self.quiet {
+            return Ok(());
+        }
+        header.iter().filter(|line| !line.is_empty()).try_for_each(|line| writeln!(out, "{line}"))?;
+        out.flush()
+    }
+
+    pub(crate) fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
+        let good = matches!(result.verdict, Verdict::Pass | Verdict::Na | Verdict::Skip);
+        if self.quiet && good {
+            return Ok(());
+        }
+        let passive = all().iter().any(|case| case.id == result.id && case.is_passive());
+        let group = if passive { "passive" } else { result.group() };
+        if self.group != group {
+            group.clone_into(&mut self.group);
+            let title = GROUPS.iter().find(|(name, ..)| *name == group).map(|(_, title, _)| format!("{group}  {title}"));
+            writeln!(out, "\n{}", title.unwrap_or_else(|| "Checks over all exchanges".to_owned()))?;
+        }
+        write!(out, "{}", self.lines(result))?;
+        out.flush()
+    }
+
+    fn lines(&self, result: &CaseResult) -> String {
+        let shown = match result.shown() {
+            "fail" => "FAIL",
+            "error" => "ERROR",
+            shown => shown,
+        };
+        let painted = match (self.colour, result.verdict) {
+            (false, _) => format!("{shown:<6}"),
+            (true, Verdict::Pass) => format!("\x1b[32m{shown:<6}\x1b[0m"),
+            (true, Verdict::Fail | Verdict::Error) => format!("\x1b[1;31m{shown:<6}\x1b[0m"),
+            (true, Verdict::Warn | Verdict::Inconc) => format!("\x1b[33m{shown:<6}\x1b[0m"),
+            (true, _) => format!("\x1b[2m{shown:<6}\x1b[0m"),
+        };
+        let keys = match result.keys.delivered {
+            0 => String::new(),
+            1 => "  1 key".to_owned(),
+            keys => format!("  {keys} keys"),
+        };
+        let took = if result.ms > 0.0 { format!("  {:.0} ms", result.ms) } else { String::new() };
+        let mut text = format!("  {painted} {:<8} {}{keys}{took}\n", result.short(), result.title);
+        let mut line = |name: &str, value: &str| {
+            if !value.is_empty() {
+                text.push_str(&format!("           {name:<9} {value}\n"));
+            }
+        };
+        if matches!(result.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error) {
+            let mut requires = result.requirements.join(", ");
+            if !result.ambiguities.is_empty() {
+                requires.push_str(&format!(" ({})", result.ambiguities.join(", ")));
+            }
+            line("requires", &requires);
+            for check in result.complaints() {
+                let level = if check.level.is_empty() { String::new() } else { format!("  [level {}]", check.level) };
+                line(&check.part, &format!("{}{level}", check.verdict.name()));
+                line("  accepted", &check.accepted);
+                line("  got", &check.got);
+            }
+        }
+        match result.verdict {
+            Verdict::Pass if result.checks.is_empty() => line("observed", &result.reason),
+            Verdict::Pass => {}
+            _ => line("because", &result.reason),
+        }
+        if matches!(result.verdict, Verdict::Fail | Verdict::Error) {
+            line("again", &result.replay);
+        }
+        text
+    }
+
+    pub(crate) fn end(&self, out: &mut dyn Write, report: &Report) -> io::Result<()> {
+        let failed: Vec<_> = report.cases.iter().filter(|case| case.is_bad() || case.verdict == Verdict::Error).collect();
+        if !failed.is_empty() && !self.quiet {
+            writeln!(out, "\nFailures, once more")?;
+            failed.iter().try_for_each(|case| write!(out, "{}", self.lines(case)))?;
+        }
+        write!(out, "\n{}", summary(report))?;
+        out.flush()
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let count = |verdict: Verdict| {
+        let name = if verdict == Verdict::Fail { "FAIL" } else { verdict.name() };
+        format!("{} {name}", report.count(verdict))
+    };
+    let mut counts: Vec<_> = Verdict::ALL.iter().map(|verdict| count(*verdict)).collect();
+    for name in ["xfail", "xpass", "expired"] {
+        counts.extend(report.summary.counts.get(name).filter(|count| **count > 0).map(|count| format!("{count} {name}")));
+    }
+    let ledger = &report.ledger;
+    let mut text = format!("{} cases: {}      {:.1} s\n", report.cases.len(), counts.join("  "), report.summary.seconds);
+    text.push_str(&format!(
+        "keys: {} asked, {} delivered, {} retrieved, {} left behind (listed in the report), {} over budget\n",
+        ledger.asked,
+        ledger.delivered,
+        ledger.retrieved,
+        ledger.left.len(),
+        ledger.over_budget
+    ));
+    report.ics.contradictions.iter().for_each(|line| text.push_str(&format!("claim contradicted: {line}\n")));
+    let failed = &report.summary.failed_requirements;
+    let verdict = match report.summary.outcome.as_str() {
+        "conforming" => "CONFORMING to 014@1.1.1 as far as tested here; a self-test, not a certificate".to_owned(),
+        "not-conforming" => {
+            format!("NOT CONFORMING to 014@1.1.1 as tested: {} requirements failed ({})", failed.len(), failed.join(", "))
+        }
+        "inconclusive" => "INCONCLUSIVE: not every case reached its purpose".to_owned(),
+        _ => "HARNESS ERROR: the verdicts cannot be relied on".to_owned(),
+    };
+    let validity = match report.validity.as_str() {
+        "self-test" => "",
+        "partial" => "  (interrupted: partial)",
+        _ => "  (laboratory settings: not valid for claims)",
+    };
+    text.push_str(&format!("{verdict}{validity}      exit {}\n", report.summary.exit));
+    text
+}
+
+/// A finished report as text.
+pub(crate) fn text(report: &Report) -> String {
+    let mut out = Vec::new();
+    let mut screen = Screen::new(false, false);
+    let header = vec![
+        format!("qkdspec {}  catalogue {}  seed {}", report.tool.version, report.tool.catalogue, report.plan.seed),
+        report.target.kmes.iter().map(|kme| format!("{} {}", kme.name, kme.base_url)).collect::<Vec<_>>().join("   "),
+    ];
+    // Writing to memory does not fail.
+    let _ = screen.begin(&mut out, &header);
+    for case in &report.cases {
+        let _ = screen.case(&mut out, case);
+    }
+    let _ = screen.end(&mut out, report);
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,95 @@
+//! Where a KME is.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+/// `https://host[:port][/prefix]`; `http` for laboratories only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BaseUrl {
+    pub(crate) tls: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Empty, or begins with a slash and does not end with one.
+    pub(crate) prefix: String,
+}
+
+impl BaseUrl {
+    /// Reads a URL.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => return Err(format!("`{text}` does not begin with https://")),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if authority.contains('@') || path.contains(['?', '#']) {
+            return Err(format!("`{text}` holds a user, a query or a fragment"));
+        }
+        let default = if tls { 443 } else { 80 };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') && (!host.contains(':') || host.starts_with('[')) => {
+                (host, port.parse().map_err(|_| format!("`{port}` is not a port"))?)
+            }
+            _ => (authority, default),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let printable = |c: char| c.is_ascii_graphic();
+        if host.is_empty() || !host.chars().all(printable) || !path.chars().all(printable) {
+            return Err(format!("`{text}` has no usable host"));
+        }
+        Ok(Self { tls, host: host.to_owned(), port, prefix: path.trim_end_matches('/').to_owned() })
+    }
+
+    /// Host and port as in the `Host` header.
+    pub(crate) fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// Asks the resolver.
+    pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        let found: Vec<_> = found.map_err(|error| format!("{}: {error}", self.host))?.collect();
+        if found.is_empty() { Err(format!("{} has no address", self.host)) } else { Ok(found) }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.authority(), self.prefix)
+    }
+}
+
+/// A text as one path segment or query value.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, octet| {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            encoded.push(char::from(octet));
+        } else {
+            encoded.push_str(&format!("%{octet:02X}"));
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read() {
+        let url = BaseUrl::parse("https://kme.example:8443/client/a/").expect("URL");
+        assert_eq!((url.host.as_str(), url.port, url.prefix.as_str()), ("kme.example", 8443, "/client/a"));
+        assert_eq!(BaseUrl::parse("https://[::1]:9").expect("URL").authority(), "[::1]:9");
+        assert_eq!(BaseUrl::parse("https://[::1]").expect("URL").port, 443);
+        assert_eq!(BaseUrl::parse("https://kme.example").expect("URL").to_string(), "https://kme.example");
+        for wrong in ["kme:8443", "https://", "https://a:b", "https://u@a", "https://a/?x", "ftp://a"] {
+            assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn segments_are_encoded() {
+        assert_eq!(percent_encoded("a b/%é"), "a%20b%2F%25%C3%A9");
+    }
+}
