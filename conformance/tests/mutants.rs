@@ -1,0 +1,192 @@
+//! The harness against KMEs with exactly one fault each: every case named here notices its fault, and none complains of KMEs
+//! that have none.
+
+mod support;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use qkdspec::{Config, Options, Report, Verdict};
+use support::Pair;
+
+fn run(fault: &'static str, select: &[&str]) -> Report {
+    let pair = Pair::start(fault);
+    let config = Config::parse(&pair.toml, pair.folder.path()).expect("a configuration");
+    let mut options = Options::default();
+    options.select = select.iter().map(|&case| case.to_owned()).collect();
+    options.fail_on = "S,R,D,H".to_owned();
+    options.seed = Some(7);
+    qkdspec::run(config, &options, &mut std::io::sink()).expect("a report")
+}
+
+/// A fault, and the cases that have to notice it.
+const MUTANTS: &[(&str, &[&str])] = &[
+    ("M001", &["TLS-001"]),
+    ("M004", &["TLS-004"]),
+    ("M010", &["TLS-010"]),
+    ("M016", &["AUT-001"]),
+    ("M017", &["AUT-002"]),
+    ("M018", &["AUT-003", "MC-004"]),
+    ("M019", &["AUT-004"]),
+    ("M020", &["AUT-005"]),
+    ("M021", &["AUT-007"]),
+    ("M023", &["AUT-010"]),
+    ("M024", &["STA-001"]),
+    ("M025", &["STA-002"]),
+    ("M026", &["STA-002"]),
+    ("M027", &["STA-003"]),
+    ("M028", &["STA-013"]),
+    ("M029", &["STA-004"]),
+    ("M031", &["STA-006"]),
+    ("M032", &["STA-007"]),
+    ("M033", &["STA-008"]),
+    ("M034", &["STA-009"]),
+    ("M036", &["STA-011"]),
+    ("M037", &["STA-012"]),
+    ("M038", &["STA-014"]),
+    ("M040", &["ENC-001"]),
+    ("M041", &["ENC-002"]),
+    ("M042", &["ENC-003", "ENC-004"]),
+    ("M043", &["ENC-005", "ENC-008"]),
+    ("M044", &["ENC-004", "ENC-006", "ENC-007"]),
+    ("M045", &["ENC-006"]),
+    ("M047", &["ENC-009", "ROB-012"]),
+    ("M048", &["ENC-010"]),
+    ("M049", &["ENC-011"]),
+    ("M050", &["ENC-012"]),
+    ("M051", &["ENC-013"]),
+    ("M052", &["ENC-014"]),
+    ("M053", &["ENC-015"]),
+    ("M054", &["ENC-017"]),
+    ("M055", &["ENC-018"]),
+    ("M056", &["ENC-018"]),
+    ("M057", &["ENC-019"]),
+    ("M058", &["ENC-019"]),
+    ("M059", &["ENC-020"]),
+    ("M060", &["ENC-021"]),
+    ("M061", &["ENC-022"]),
+    ("M062", &["ENC-022"]),
+    ("M063", &["ENC-007"]),
+    ("M064", &["ENC-024"]),
+    ("M065", &["ENC-025"]),
+    ("M066", &["ENC-025"]),
+    ("M067", &["ENC-026"]),
+    ("M068", &["ENC-027"]),
+    ("M071", &["ENC-030"]),
+    ("M072", &["ENC-033"]),
+    ("M073", &["ENC-034"]),
+    ("M074", &["ENC-035"]),
+    ("M075", &["ENC-037"]),
+    ("M076", &["EXT-001", "EXT-006"]),
+    ("M077", &["EXT-001"]),
+    ("M078", &["EXT-002"]),
+    ("M079", &["EXT-003"]),
+    ("M080", &["EXT-004"]),
+    ("M081", &["EXT-005"]),
+    ("M082", &["EXT-006"]),
+    ("M085", &["EXT-009"]),
+    ("M087", &["MC-002"]),
+    ("M088", &["MC-003"]),
+    ("M089", &["MC-004"]),
+    ("M091", &["MC-006"]),
+    ("M092", &["MC-009"]),
+    ("M093", &["DEC-001"]),
+    ("M094", &["DEC-002"]),
+    ("M095", &["DEC-002"]),
+    ("M096", &["DEC-003", "DEC-020"]),
+    ("M097", &["DEC-003"]),
+    ("M098", &["DEC-004", "DEC-007", "ERR-003"]),
+    ("M099", &["DEC-004"]),
+    ("M100", &["DEC-004"]),
+    ("M101", &["DEC-005"]),
+    ("M102", &["DEC-006"]),
+    ("M103", &["DEC-007", "DEC-018"]),
+    ("M104", &["DEC-008"]),
+    ("M105", &["DEC-009"]),
+    ("M106", &["DEC-010"]),
+    ("M107", &["DEC-011"]),
+    ("M108", &["DEC-014"]),
+    ("M109", &["DEC-015"]),
+    ("M110", &["DEC-016"]),
+    ("M113", &["DEC-019"]),
+    ("M114", &["DEC-020"]),
+    ("M115", &["DEC-021"]),
+    ("M116", &["DEC-022"]),
+    ("M118", &["ERR-001"]),
+    ("M119", &["ERR-001", "WIR-001"]),
+    ("M120", &["ERR-002"]),
+    ("M121", &["ERR-005", "ERR-003"]),
+    ("M122", &["ERR-004"]),
+    ("M123", &["ERR-005"]),
+    ("M124", &["ERR-006"]),
+    ("M125", &["ERR-008"]),
+    ("M126", &["ERR-009"]),
+    ("M127", &["ERR-010"]),
+    ("M128", &["ERR-010"]),
+    ("M129", &["WIR-001"]),
+    ("M130", &["WIR-002"]),
+    ("M131", &["WIR-003"]),
+    ("M132", &["WIR-003"]),
+    ("M133", &["WIR-004"]),
+    ("M135", &["WIR-006"]),
+    ("M136", &["WIR-008"]),
+    ("M137", &["ROB-009"]),
+    ("M139", &["ROB-003"]),
+    ("M140", &["ROB-004"]),
+];
+
+/// Tells what the cases said of a fault, if that is not what they have to.
+fn survivor(fault: &'static str, cases: &[&str]) -> Option<String> {
+    let report = run(fault, cases);
+    let missed = cases.iter().filter(|case| report.case(&format!("014-{case}")).is_none_or(|case| case.verdict != Verdict::Fail));
+    let told: Vec<String> = missed
+        .map(|case| {
+            let result = report.case(&format!("014-{case}"));
+            let (verdict, why) = result.map_or(("?", ""), |result| (result.verdict.name(), result.reason.as_str()));
+            format!("{fault} is not noticed by {case}: {verdict} {why}")
+        })
+        .collect();
+    (!told.is_empty()).then(|| told.join("\n"))
+}
+
+#[test]
+fn every_fault_is_noticed_by_the_case_for_it() {
+    let next = AtomicUsize::new(0);
+    let survivors = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some((fault, cases)) = MUTANTS.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    if let Some(told) = survivor(fault, cases) {
+                        survivors.lock().expect("no panic").push(told);
+                    }
+                }
+            });
+        }
+    });
+    let survivors = survivors.into_inner().expect("no panic");
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+#[test]
+fn nothing_is_said_against_kmes_without_a_fault() {
+    let report = run("", &[]);
+    let complaints: Vec<_> = report
+        .cases
+        .iter()
+        .filter(|case| !matches!(case.verdict, Verdict::Pass | Verdict::Na | Verdict::Skip))
+        .map(|case| {
+            format!(
+                "{} {}: {} {:?}",
+                case.id,
+                case.verdict.name(),
+                case.reason,
+                case.checks.iter().find(|check| check.verdict != Verdict::Pass)
+            )
+        })
+        .collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert_eq!((report.summary.exit, report.ledger.left.len()), (0, 0));
+    assert!(report.with(Verdict::Pass).len() > 130);
+}

@@ -1,0 +1,183 @@
+//! What a run leaves behind: a report that its schema describes, in every form, and no key in any.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use support::Pair;
+
+fn qkdspec(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qkdspec")).args(arguments).output().expect("the program runs")
+}
+
+#[test]
+fn a_run_writes_every_form_of_its_report() {
+    // A fault, so that failures are in it; and one that puts what looks like a key where no key should be.
+    let pair = Pair::start("M127");
+    let folder = pair.folder.path();
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    fs::write(path("test.toml"), &pair.toml).expect("written");
+    let output = qkdspec(&[
+        "run",
+        "kme",
+        "@014-smoke",
+        "ERR",
+        "--strict",
+        "--config",
+        &path("test.toml"),
+        "--report",
+        &path("r.json"),
+        "--html",
+        &path("r.html"),
+    ]);
+    let screen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{screen}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(screen.contains("FAIL   ERR-010") && screen.contains("NOT CONFORMING"), "{screen}");
+    assert!(!screen.contains('\u{1b}'), "no colours in a pipe");
+    assert!(qkdspec(&["report", &path("r.json"), "--to", "junit,sarif,md,text,html"]).status.success());
+    for name in ["r.json", "r.html", "r.junit.xml", "r.sarif", "r.md", "r.txt"] {
+        let text = fs::read_to_string(path(name)).expect(name);
+        assert!(text.contains("014-ERR-010") || text.contains("ERR-010"), "{name}");
+        assert!(!text.contains("q83vEjRWeJCrze8S"), "{name} shows what looks like a key");
+    }
+    let html = fs::read_to_string(path("r.html")).expect("HTML");
+    assert!(!html.contains("<script") && !html.contains("http://") && !html.contains("src="), "one file without scripts");
+
+    let report: Value = serde_json::from_str(&fs::read_to_string(path("r.json")).expect("JSON")).expect("JSON");
+    let schema: Value = serde_json::from_str(include_str!("../report.schema.json")).expect("a schema");
+    let mut errors = Vec::new();
+    validate(&schema, &schema, &report, "$", &mut errors);
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+    let mut spoilt = report.clone();
+    spoilt["cases"][0]["verdict"] = "perhaps".into();
+    validate(&schema, &schema, &spoilt, "$", &mut errors);
+    assert!(!errors.is_empty(), "the schema says nothing");
+
+    let same = qkdspec(&["diff", &path("r.json"), &path("r.json")]);
+    assert_eq!(same.status.code(), Some(0));
+    let draft = qkdspec(&["expect", &path("r.json"), "--until", "2999-12-31"]);
+    fs::write(path("expected.toml"), &draft.stdout).expect("written");
+    let again = qkdspec(&[
+        "run",
+        "kme",
+        "@014-smoke",
+        "ERR",
+        "--strict",
+        "--config",
+        &path("test.toml"),
+        "--expected",
+        &path("expected.toml"),
+    ]);
+    let screen = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert_eq!(again.status.code(), Some(0), "{screen}");
+    assert!(screen.contains("xfail"), "{screen}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_verdicts() {
+    let verdicts = || {
+        let pair = Pair::start("");
+        let config = qkdspec::Config::parse(&pair.toml, pair.folder.path()).expect("a configuration");
+        let mut options = qkdspec::Options::default();
+        (options.seed, options.shuffle) = (Some(0x7f3a91), true);
+        options.select = vec!["STA".to_owned(), "DEC".to_owned(), "#passive".to_owned()];
+        let report = qkdspec::run(config, &options, &mut std::io::sink()).expect("a report");
+        let cases: Vec<_> = report.cases.iter().map(|case| (case.id.clone(), case.verdict)).collect();
+        (report.plan.sha256, cases)
+    };
+    assert_eq!(verdicts(), verdicts());
+}
+
+#[test]
+fn no_form_of_a_report_holds_a_key() {
+    let pair = Pair::start("");
+    let config = qkdspec::Config::parse(&pair.toml, pair.folder.path()).expect("a configuration");
+    let mut options = qkdspec::Options::default();
+    options.select = vec!["ENC-001".to_owned(), "DEC-003".to_owned(), "ENC-006".to_owned()];
+    options.hide_key_ids = true;
+    let mut screen = Vec::new();
+    let report = qkdspec::run(config, &options, &mut screen).expect("a report");
+    let text = serde_json::to_string(&report).expect("JSON");
+    assert!(text.contains("octets, fp "), "keys were delivered");
+    let fingerprints: BTreeSet<_> =
+        text.match_indices("octets, fp ").map(|(at, found)| &text[at + found.len()..at + found.len() + 8]).collect();
+    assert_eq!(fingerprints.len(), 5, "as many fingerprints as keys, the same at both ends");
+    let is_id = |word: &str| word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    let ids: Vec<_> = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').filter(|word| is_id(word)).collect();
+    assert!(ids.is_empty() && text.contains("<ID "), "key IDs are hidden: {ids:?}");
+}
+
+#[test]
+fn what_cannot_be_run_says_so_by_its_exit_code() {
+    let pair = Pair::start("");
+    let file = pair.folder.path().join("test.toml");
+    let config = file.to_string_lossy().into_owned();
+    fs::write(&file, &pair.toml).expect("written");
+    let code = |arguments: &[&str]| qkdspec(arguments).status.code();
+    assert_eq!(code(&["run", "kme", "XYZ-999", "--config", &config]), Some(2), "an empty selection");
+    assert_eq!(code(&["run", "kme", "--config", "/nowhere/qkdspec.toml"]), Some(2), "no configuration");
+    assert_eq!(code(&["run", "kme", "--mode", "destructive", "--config", &config]), Some(2), "not permitted");
+    assert_eq!(code(&["run", "kme", "--colour"]), Some(2), "an unknown flag");
+    assert_eq!(code(&["run", "kme", "ENC-001", "--budget-keys", "0", "--config", &config]), Some(3), "nothing judged");
+    assert_eq!(code(&["run", "kme", "STA-001", "--mode", "safe", "--config", &config]), Some(0));
+    assert_eq!(code(&["explain", "DEC-006"]), Some(0));
+    assert_eq!(code(&["preflight", "--config", &config]), Some(0));
+    // Nobody listens there any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let mut lines: Vec<String> = pair.toml.lines().map(str::to_owned).collect();
+    for line in lines.iter_mut().filter(|line| line.starts_with("base_url")) {
+        *line = format!("base_url = \"https://127.0.0.1:{port}\"");
+    }
+    fs::write(&file, lines.join("\n")).expect("written");
+    assert_eq!(code(&["run", "kme", "STA-001", "--config", &config]), Some(3), "unreachable");
+}
+
+/// The part of JSON Schema that the schema uses.
+fn validate(root: &Value, schema: &Value, value: &Value, at: &str, errors: &mut Vec<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return validate(root, &root["$defs"][reference.trim_start_matches("#/$defs/")], value, at, errors);
+    }
+    let fits = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "null" => value.is_null(),
+        _ => false,
+    };
+    let kinds: Vec<_> = match &schema["type"] {
+        Value::String(kind) => vec![kind.as_str()],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    if !kinds.is_empty() && !kinds.iter().any(|kind| fits(kind)) {
+        errors.push(format!("{at}: not {kinds:?}"));
+    }
+    if schema["const"] != Value::Null && schema["const"] != *value {
+        errors.push(format!("{at}: not {}", schema["const"]));
+    }
+    if schema["enum"].as_array().is_some_and(|allowed| !allowed.contains(value)) {
+        errors.push(format!("{at}: {value} is not allowed"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if value.get(name).is_none() {
+            errors.push(format!("{at}: {name} is missing"));
+        }
+    }
+    for (name, member) in value.as_object().into_iter().flatten() {
+        match (schema["properties"].get(name), schema["additionalProperties"] == Value::Bool(false)) {
+            (Some(schema), _) => validate(root, schema, member, &format!("{at}.{name}"), errors),
+            (None, true) => errors.push(format!("{at}: {name} is unknown")),
+            (None, false) => {}
+        }
+    }
+    if schema["items"].is_object() {
+        for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+            validate(root, &schema["items"], item, &format!("{at}[{index}]"), errors);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Two small KMEs in this process that conform, but for the one fault they are told to have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use tempfile::TempDir;
+
+mod api;
+
+/// A running pair and its configuration.
+pub(crate) struct Pair {
+    /// Of the harness, ready to be parsed.
+    pub(crate) toml: String,
+    /// Where its paths start.
+    pub(crate) folder: TempDir,
+}
+
+/// What both KMEs know.
+pub(crate) struct State {
+    pub(crate) fault: &'static str,
+    pub(crate) keys: BTreeMap<String, Stored>,
+    pub(crate) count: u64,
+    pub(crate) status_reads: u64,
+    pub(crate) last: Option<(String, Vec<u8>)>,
+}
+
+/// A key that was supplied.
+pub(crate) struct Stored {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) master: String,
+    pub(crate) slaves: Vec<String>,
+    pub(crate) taken: BTreeSet<String>,
+    pub(crate) since: Instant,
+    pub(crate) batch: u64,
+}
+
+/// A request as read.
+pub(crate) struct Asked {
+    pub(crate) kme: &'static str,
+    pub(crate) caller: String,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// An answer, still without framing.
+pub(crate) struct Said {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Pair {
+    /// Starts two KMEs with that fault; `""` for none.
+    pub(crate) fn start(fault: &'static str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let a = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let b = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = |listener: &TcpListener| format!("https://{}", listener.local_addr().expect("an address"));
+        let file = folder.path().join("qkdspec.toml");
+        let arguments: Vec<std::ffi::OsString> =
+            ["qkdspec", "init", "--pki", "--kme", &url(&a), "--kme-b", &url(&b), "--out"].iter().map(Into::into).collect();
+        qkdspec::cli::main(arguments.into_iter().chain([file.clone().into()]));
+        let toml = std::fs::read_to_string(&file).expect("init has written");
+        let toml = toml
+            .replace("settle_ms = 2000", "settle_ms = 300")
+            .replace("response_s = 10", "response_s = 5")
+            .replace("body_timeout_s = 30", "body_timeout_s = 4")
+            .replace("\"kme.local-pair\" = false", "\"kme.local-pair\" = true");
+        let state = State { fault, keys: BTreeMap::new(), count: 0, status_reads: 0, last: None };
+        let state = Arc::new(Mutex::new(state));
+        for (name, listener) in [("kme-a", a), ("kme-b", b)] {
+            let tls = Arc::new(tls(&folder.path().join("pki"), name, fault));
+            let state = state.clone();
+            thread::spawn(move || {
+                for tcp in listener.incoming().flatten() {
+                    let (tls, state) = (tls.clone(), state.clone());
+                    thread::spawn(move || connection(name, tcp, &tls, &state));
+                }
+            });
+        }
+        Self { toml, folder }
+    }
+}
+
+fn tls(pki: &Path, name: &str, fault: &str) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(pki.join("ca.pem")).expect("the authority")).expect("a root");
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let verifier = if fault == "M004" { verifier.allow_unauthenticated() } else { verifier };
+    let chain = vec![CertificateDer::from_pem_file(pki.join(format!("{name}.pem"))).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_file(pki.join(format!("{name}.key"))).expect("a key");
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier.build().expect("a verifier"))
+        .with_single_cert(chain, key)
+        .expect("a certificate and its key")
+}
+
+pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn connection(kme: &'static str, tcp: TcpStream, tls: &Arc<ServerConfig>, state: &Mutex<State>) {
+    let fault = lock(state).fault;
+    let _ = tcp.set_nodelay(true);
+    if fault == "M001"
+        && tcp.peek(&mut [0; 1]).is_ok_and(|_| {
+            let mut first = [0];
+            tcp.peek(&mut first).is_ok() && first[0] == b'G'
+        })
+    {
+        serve(kme, "red".to_owned(), tcp, state);
+        return;
+    }
+    let patience = if fault == "M137" { 60_000 } else { 1500 };
+    let _ = tcp.set_read_timeout(Some(Duration::from_millis(patience)));
+    let Ok(mut session) = ServerConnection::new(tls.clone()) else { return };
+    let mut tcp = tcp;
+    while session.is_handshaking() {
+        if session.complete_io(&mut tcp).is_err() {
+            // The alert, if there is one.
+            let _ = session.write_tls(&mut tcp);
+            return;
+        }
+    }
+    let caller = session.peer_certificates().and_then(|chain| {
+        let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).ok()?;
+        parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned)
+    });
+    serve(kme, caller.unwrap_or("red".to_owned()), StreamOwned::new(session, tcp), state);
+}
+
+fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, state: &Mutex<State>) {
+    let mut buffer = Vec::new();
+    while let Some(asked) = read(kme, &caller, &mut stream, &mut buffer, state) {
+        let (said, last) = match asked {
+            Ok(asked) => (api::answer(&asked, state), false),
+            Err(status) => (api::error(status, "not readable"), true),
+        };
+        let fault = lock(state).fault;
+        let length = said.body.len().saturating_sub(usize::from(fault == "M133"));
+        let mut octets = format!("HTTP/1.1 {} X\r\nContent-Length: {length}\r\n", said.status).into_bytes();
+        for (name, value) in &said.headers {
+            octets.extend(format!("{name}: {value}\r\n").bytes());
+        }
+        if last {
+            octets.extend(b"Connection: close\r\n");
+        }
+        octets.extend(b"\r\n");
+        octets.extend(&said.body);
+        if stream.write_all(&octets).and_then(|()| stream.flush()).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The next request; an HTTP status if it is wrong; nothing at the end.
+fn read<S: Read>(
+    kme: &'static str,
+    caller: &str,
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+    state: &Mutex<State>,
+) -> Option<Result<Asked, u16>> {
+    let began = Instant::now();
+    let fault = lock(state).fault;
+    let mut more = |buffer: &mut Vec<u8>| {
+        let mut chunk = [0; 16 * 1024];
+        match stream.read(&mut chunk) {
+            Ok(count) if count > 0 && (fault == "M137" || began.elapsed() < Duration::from_secs(3)) => {
+                buffer.extend(&chunk[..count]);
+                true
+            }
+            _ => false,
+        }
+    };
+    let (mut asked, length) = loop {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut parsed = httparse::Request::new(&mut headers);
+        match parsed.parse(buffer) {
+            Ok(httparse::Status::Complete(head)) => {
+                let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+                let asked = Asked {
+                    kme,
+                    caller: caller.to_owned(),
+                    method: parsed.method.unwrap_or_default().to_owned(),
+                    target: parsed.path.unwrap_or_default().to_owned(),
+                    headers: parsed.headers.iter().map(|header| (header.name.to_ascii_lowercase(), text(header.value))).collect(),
+                    body: Vec::new(),
+                };
+                buffer.drain(..head);
+                let lengths: BTreeSet<_> = asked.headers.iter().filter(|(name, _)| name == "content-length").collect();
+                let chunked = asked.headers.iter().any(|(name, _)| name == "transfer-encoding");
+                if lengths.len() > 1 || chunked {
+                    return Some(Err(400));
+                }
+                let length = lengths.first().and_then(|(_, value)| value.parse::<usize>().ok()).unwrap_or(0);
+                break (asked, length);
+            }
+            Ok(httparse::Status::Partial) if buffer.len() < 32 * 1024 => {
+                if !more(buffer) {
+                    return None;
+                }
+            }
+            _ => return Some(Err(400)),
+        }
+    };
+    if length > 1024 * 1024 && length != 1_000_000 && fault != "M139" {
+        return Some(Err(413));
+    }
+    while buffer.len() < length {
+        if !more(buffer) {
+            return None;
+        }
+    }
+    asked.body = buffer.drain(..length).collect();
+    Some(Ok(asked))
+}
