@@ -9,9 +9,16 @@ use serde_json::{Value, json};
 use super::{Asked, Said, State, Stored, lock};
 
 const SAES: [(&str, &str); 4] = [("red", "kme-a"), ("blue", "kme-b"), ("green", "kme-b"), ("grey", "kme-b")];
-const MAX_NUMBER: u64 = 8;
-const MAX_SIZE: u64 = 1024;
-const MIN_SIZE: u64 = 64;
+/// Keys per request, least and greatest size in bits, additional slaves.
+fn limits(fault: &str) -> (u64, u64, u64, usize) {
+    match fault {
+        "B19" => (8, 256, 256, 2),
+        "B20" => (1, 64, 1024, 2),
+        "B22" => (1 << 31, 64, 1024, 2),
+        "B40" => (8, 64, 1024, 0),
+        _ => (8, 64, 1024, 2),
+    }
+}
 
 fn json_said(status: u16, body: &Value) -> Said {
     let headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")];
@@ -47,6 +54,18 @@ pub(crate) fn answer(asked: &Asked, state: &Mutex<State>) -> Said {
         said.body = String::from_utf8_lossy(&said.body).replace(from, to).into_bytes();
     };
     match fault {
+        "B07" if said.status == 401 => said.body.clear(),
+        "B13" => said.headers[0].1 = "Application/JSON; charset=utf-8".to_owned(),
+        "B14" => {
+            let value: Value = serde_json::from_slice(&said.body).expect("our own JSON");
+            said.body = serde_json::to_vec_pretty(&value).expect("JSON");
+        }
+        "B15" if said.status == 400 && asked.method == "GET" => spoilt(&mut said, "unknown", "\\u00e9 inconnu \u{2603}"),
+        "B16" if is_error => spoilt(&mut said, "{\"message\"", "{\"details\":[{\"a\":1},{\"b\":{\"c\":[null]}}],\"message\""),
+        "B17" if said.status != 200 || asked.target.ends_with("status") => spoilt(&mut said, "{\"m", "{\"hx_extra\":{},\"m"),
+        "B18" if said.status == 200 && asked.target.ends_with("status") => {
+            spoilt(&mut said, "{\"key_size\"", "{\"status_extension\":{},\"key_size\"")
+        }
         "M118" if is_error => spoilt(&mut said, "\"message\"", "\"detail\""),
         "M119" if is_error => {
             said.body = b"<html>no</html>".to_vec();
@@ -181,10 +200,11 @@ fn status(asked: &Asked, caller: &str, peer: &str, state: &mut State) -> Said {
     if fault == "M036" {
         stored -= i64::try_from(state.status_reads).unwrap_or(0);
     }
+    let (max_number, min_size, max_size, max_slaves) = limits(fault);
     let mut status = json!({
         "source_KME_ID": asked.kme, "target_KME_ID": target, "master_SAE_ID": caller, "slave_SAE_ID": peer,
-        "key_size": 256, "stored_key_count": stored, "max_key_count": 1000, "max_key_per_request": MAX_NUMBER,
-        "max_key_size": MAX_SIZE, "min_key_size": MIN_SIZE, "max_SAE_ID_count": 2,
+        "key_size": 256, "stored_key_count": stored, "max_key_count": 1000, "max_key_per_request": max_number,
+        "max_key_size": max_size, "min_key_size": min_size, "max_SAE_ID_count": max_slaves,
     });
     match fault {
         "M025" => drop(status.as_object_mut().and_then(|status| status.remove("target_KME_ID"))),
@@ -229,6 +249,15 @@ fn supply(caller: &str, peer: &str, request: &Value, state: &mut State) -> Said 
 
 fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Result<Said, Said> {
     let fault = state.fault;
+    let (max_number, min_size, max_size, max_slaves) = limits(fault);
+    state.asked += 1;
+    if fault == "B21" && !state.asked.is_multiple_of(3) {
+        return Err(error(503, "short of keys"));
+    }
+    let known = ["number", "size", "additional_slave_SAE_IDs", "extension_mandatory", "extension_optional"];
+    if fault == "B25" && request.as_object().is_some_and(|request| request.keys().any(|name| !known.contains(&name.as_str()))) {
+        return Err(error(400, "unknown member"));
+    }
     if (kme_of(peer).is_none() && fault != "M023") || peer == caller {
         return Err(error(400, "unknown slave"));
     }
@@ -237,16 +266,16 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
     }
     let number = match whole(request, "number", 1, fault) {
         Some(0) if fault == "M048" => return Ok(json_said(200, &json!({ "keys": [] }))),
-        Some(number) if number > 0 && (number <= MAX_NUMBER || fault == "M047") => number,
+        Some(number) if number > 0 && (number <= max_number || fault == "M047") => number,
         None if fault == "M049" && request["number"].is_i64() => 1,
         _ => return Err(error(400, "number")),
     };
     let number = if fault == "M043" { 1 } else { number };
     let size = match whole(request, "size", 256, fault) {
         Some(257) if fault == "M055" => 256,
-        Some(size) if size % 8 != 0 && fault == "M056" => return Err(error(400, "size must be a multiple of 8")),
-        Some(size) if size % 8 != 0 => return Err(error(400, "size shall be a multiple of 8")),
-        Some(size) if (size >= MIN_SIZE || fault == "M052" && size > 0) && (size <= MAX_SIZE || fault == "M053") => size,
+        Some(size) if !size.is_multiple_of(8) && fault == "M056" => return Err(error(400, "size must be a multiple of 8")),
+        Some(size) if !size.is_multiple_of(8) && fault != "B01" => return Err(error(400, "size shall be a multiple of 8")),
+        Some(size) if (size >= min_size || fault == "M052" && size > 0) && (size <= max_size || fault == "M053") => size,
         _ => return Err(error(400, "size")),
     };
     let size = match fault {
@@ -271,6 +300,9 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
         let text = if fault == "M077" { "unknown extension" } else { "not all extension_mandatory parameters are supported" };
         return Err(error(400, text));
     }
+    if optional && fault == "B03" {
+        return Err(error(400, "not all extension_optional request options handled"));
+    }
     if optional && fault == "M079" {
         return Err(error(400, "unknown optional extension"));
     }
@@ -288,7 +320,7 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
                 }
                 slaves.push(sae.to_owned());
             }
-            if list.len() > 2 && fault != "M090" {
+            if list.len() > max_slaves && fault != "M090" || list.is_empty() && fault == "B26" {
                 return Err(error(400, "too many"));
             }
         }
@@ -322,6 +354,9 @@ fn one_key(caller: &str, slaves: &[String], size: u64, batch: u64, state: &mut S
         "M064" if state.last.is_some() && state.count.is_multiple_of(2) => octets = state.last.clone().expect("one before").1,
         _ => {}
     }
+    if let Some(last) = octets.last_mut().filter(|_| !size.is_multiple_of(8)) {
+        *last &= 0xff << (8 - size % 8);
+    }
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).expect("random octets");
     let hex: String = random.iter().map(|octet| format!("{octet:02x}")).collect();
@@ -347,7 +382,13 @@ fn one_key(caller: &str, slaves: &[String], size: u64, batch: u64, state: &mut S
         batch,
     };
     state.keys.insert(id.clone(), key);
-    json!({ "key_ID": id, "key": text })
+    let id = if fault == "B10" { id.to_ascii_uppercase() } else { id };
+    let mut key = json!({ "key_ID": id, "key": text });
+    if fault == "B18" {
+        key["key_extension"] = json!({ "hx_a": 1 });
+        key["key_ID_extension"] = json!({});
+    }
+    key
 }
 
 const NOT_FOUND: &str = "one or more keys specified are not found on KME";
@@ -407,7 +448,12 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
             }
             return error(401, "not yours");
         }
-        let early = fault == "M110" && key.since.elapsed() < Duration::from_secs(3);
+        let wait = match fault {
+            "M110" => 3000,
+            "B29" => 150,
+            _ => 0,
+        };
+        let early = key.since.elapsed() < Duration::from_millis(wait);
         let one_way = fault == "M113" && key.master == "blue";
         if gone(key) || (key.master != peer && fault != "M021") || early || one_way {
             wrong = true;
@@ -420,7 +466,11 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
         {
             octets[0] ^= 1;
         }
+        let id = if fault == "B10" { id.to_ascii_uppercase() } else { id.clone() };
         keys.push(json!({ "key_ID": id, "key": Base64::encode_string(&octets) }));
+    }
+    if fault == "B12" {
+        keys.reverse();
     }
     if wrong {
         if fault == "M102" {

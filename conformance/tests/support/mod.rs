@@ -30,6 +30,7 @@ pub(crate) struct State {
     pub(crate) keys: BTreeMap<String, Stored>,
     pub(crate) count: u64,
     pub(crate) status_reads: u64,
+    pub(crate) asked: u64,
     pub(crate) last: Option<(String, Vec<u8>)>,
 }
 
@@ -77,7 +78,7 @@ impl Pair {
             .replace("response_s = 10", "response_s = 5")
             .replace("body_timeout_s = 30", "body_timeout_s = 4")
             .replace("\"kme.local-pair\" = false", "\"kme.local-pair\" = true");
-        let state = State { fault, keys: BTreeMap::new(), count: 0, status_reads: 0, last: None };
+        let state = State { fault, keys: BTreeMap::new(), count: 0, status_reads: 0, asked: 0, last: None };
         let state = Arc::new(Mutex::new(state));
         for (name, listener) in [("kme-a", a), ("kme-b", b)] {
             let tls = Arc::new(tls(&folder.path().join("pki"), name, fault));
@@ -97,12 +98,17 @@ fn tls(pki: &Path, name: &str, fault: &str) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(pki.join("ca.pem")).expect("the authority")).expect("a root");
+    let versions = match fault {
+        "B04" => vec![&rustls::version::TLS13],
+        "B05" => vec![&rustls::version::TLS12],
+        _ => rustls::ALL_VERSIONS.to_vec(),
+    };
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     let verifier = if fault == "M004" { verifier.allow_unauthenticated() } else { verifier };
     let chain = vec![CertificateDer::from_pem_file(pki.join(format!("{name}.pem"))).expect("a certificate")];
     let key = PrivateKeyDer::from_pem_file(pki.join(format!("{name}.key"))).expect("a key");
     ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&versions)
         .expect("versions")
         .with_client_cert_verifier(verifier.build().expect("a verifier"))
         .with_single_cert(chain, key)
@@ -147,12 +153,14 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
     let mut buffer = Vec::new();
     while let Some(asked) = read(kme, &caller, &mut stream, &mut buffer, state) {
         let (said, last) = match asked {
-            Ok(asked) => (api::answer(&asked, state), false),
+            Ok(asked) => (api::answer(&asked, state), lock(state).fault == "B24"),
             Err(status) => (api::error(status, "not readable"), true),
         };
         let fault = lock(state).fault;
         let length = said.body.len().saturating_sub(usize::from(fault == "M133"));
-        let mut octets = format!("HTTP/1.1 {} X\r\nContent-Length: {length}\r\n", said.status).into_bytes();
+        let chunked = fault == "B14";
+        let framing = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {length}") };
+        let mut octets = format!("HTTP/1.1 {} X\r\n{framing}\r\n", said.status).into_bytes();
         for (name, value) in &said.headers {
             octets.extend(format!("{name}: {value}\r\n").bytes());
         }
@@ -160,7 +168,16 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
             octets.extend(b"Connection: close\r\n");
         }
         octets.extend(b"\r\n");
-        octets.extend(&said.body);
+        if chunked {
+            for piece in said.body.chunks(7) {
+                octets.extend(format!("{:x};x=y\r\n", piece.len()).bytes());
+                octets.extend(piece);
+                octets.extend(b"\r\n");
+            }
+            octets.extend(b"0\r\n\r\n");
+        } else {
+            octets.extend(&said.body);
+        }
         if stream.write_all(&octets).and_then(|()| stream.flush()).is_err() || last {
             return;
         }
