@@ -190,7 +190,7 @@ pub(super) fn conclude(report: &mut Report, interrupted: bool) {
         ("harness-error", 4)
     } else if !bad.is_empty() {
         ("not-conforming", 1)
-    } else if any(Verdict::Inconc) || !judged {
+    } else if any(Verdict::Inconc) || !judged || interrupted {
         ("inconclusive", 3)
     } else {
         ("conforming", 0)
