@@ -152,6 +152,11 @@ fn connection(kme: &'static str, tcp: TcpStream, tls: &Arc<ServerConfig>, state:
 fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, state: &Mutex<State>) {
     let mut buffer = Vec::new();
     while let Some(asked) = read(kme, &caller, &mut stream, &mut buffer, state) {
+        let fault = lock(state).fault;
+        if fault.starts_with('H') {
+            hostile(fault, &mut stream);
+            return;
+        }
         let (said, last) = match asked {
             Ok(asked) => (api::answer(&asked, state), lock(state).fault == "B24"),
             Err(status) => (api::error(status, "not readable"), true),
@@ -245,4 +250,47 @@ fn read<S: Read>(
     }
     asked.body = buffer.drain(..length).collect();
     Some(Ok(asked))
+}
+
+/// Answers of those who want to harm the harness.
+fn hostile<S: Write>(fault: &str, stream: &mut S) {
+    let mut say = |octets: &[u8]| stream.write_all(octets).and_then(|()| stream.flush()).is_ok();
+    let flood = [b'x'; 16 * 1024];
+    match fault {
+        "H01" => thread::sleep(Duration::from_secs(3)),
+        "H02" => {
+            say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n");
+            while say(&flood) {}
+        }
+        "H03" => {
+            say(b"HTTP/1.1 200 OK\r\nX: ");
+            while say(&flood) {}
+        }
+        "H04" => {
+            say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            while say(b"4000\r\n") && say(&flood) && say(b"\r\n") {}
+        }
+        "H05" => {}
+        "H06" => {
+            let body = "{\"message\":\"\\u001b[2J<script>alert(1)</script>\u{202e}\"}";
+            let head = format!("HTTP/1.1 400 No\r\nContent-Length: {}\r\n\r\n", body.len());
+            say(head.as_bytes());
+            say(body.as_bytes());
+        }
+        "H07" => {
+            let body = "[".repeat(1_000_000);
+            say(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        }
+        "H08" => {
+            say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"key_size\":99999999999999999999999999,");
+            while say(&flood) {}
+        }
+        // Drips, so that no single wait is long.
+        _ => {
+            while say(b"H") && {
+                thread::sleep(Duration::from_millis(200));
+                true
+            } {}
+        }
+    }
 }
