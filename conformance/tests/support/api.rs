@@ -15,7 +15,7 @@ fn limits(fault: &str) -> (u64, u64, u64, usize) {
         "B19" => (8, 256, 256, 2),
         "B20" => (1, 64, 1024, 2),
         "B22" => (1 << 31, 64, 1024, 2),
-        "B40" => (8, 64, 1024, 0),
+        "B40" | "M086" => (8, 64, 1024, 0),
         _ => (8, 64, 1024, 2),
     }
 }
@@ -320,7 +320,7 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
                 }
                 slaves.push(sae.to_owned());
             }
-            if list.len() > max_slaves && fault != "M090" || list.is_empty() && fault == "B26" {
+            if list.len() > max_slaves && !matches!(fault, "M086" | "M090") || list.is_empty() && fault == "B26" {
                 return Err(error(400, "too many"));
             }
         }
@@ -454,7 +454,7 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
             _ => 0,
         };
         let early = key.since.elapsed() < Duration::from_millis(wait);
-        let one_way = fault == "M113" && key.master == "blue";
+        let one_way = fault == "M113" && key.master == "blue" || fault == "M111" && kme_of(&key.master) == kme_of(caller);
         if gone(key) || (key.master != peer && fault != "M021") || early || one_way {
             wrong = true;
             continue;
