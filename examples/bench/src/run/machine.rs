@@ -13,7 +13,7 @@ pub(super) fn facts(rounds: usize, measure_ms: u64) -> Vec<String> {
     vec![
         format!("Machine: {}, {cores} cores, Linux {kernel}, {}", cpu_model(), compiler()),
         format!("Servers on core {SERVER_CORE}; load client and emulated QKD link on core {CLIENT_CORE}{nice}; loopback"),
-        format!("Autogroup of the session (with autogroups, nice counts within it only): {}", read("/proc/self/autogroup")),
+        format!("Autogroup (with autogroups, nice counts within one only): {}", read("/proc/self/autogroup")),
         format!("{rounds} rounds of {measure_ms} ms; load average before: {load}"),
     ]
 }
