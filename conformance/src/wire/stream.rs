@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{BaseUrl, WireError};
 
@@ -15,6 +16,9 @@ use super::{BaseUrl, WireError};
 pub(crate) struct Stream {
     tcp: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    /// What TLS has decrypted and nobody has read, at most what one read from the connection holds.
+    plain: Zeroizing<Vec<u8>>,
+    taken: usize,
 }
 
 /// What a handshake negotiated.
@@ -44,7 +48,7 @@ impl Stream {
                 Ok(tcp) => {
                     // A case sends in pieces on purpose; what it sends must go out then.
                     let _ = tcp.set_nodelay(true);
-                    return Ok(Self { tcp, tls: None });
+                    return Ok(Self { tcp, tls: None, plain: Zeroizing::default(), taken: 0 });
                 }
                 Err(error) => last = error.to_string(),
             }
@@ -139,6 +143,14 @@ impl Stream {
     /// Reads some octets; 0 at the end of the connection.
     pub(crate) fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, WireError> {
         loop {
+            let waiting = &mut self.plain[self.taken..];
+            if !waiting.is_empty() {
+                let count = waiting.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&waiting[..count]);
+                waiting[..count].zeroize();
+                self.taken += count;
+                return Ok(count);
+            }
             let Some(tls) = self.tls.as_mut() else { return self.read_tcp(buffer, deadline, "answer") };
             match tls.reader().read(buffer) {
                 Ok(count) => return Ok(count),
@@ -165,45 +177,68 @@ impl Stream {
 
     /// Whether something comes, or the connection ends, before `deadline`. What comes stays readable.
     pub(crate) fn has_input(&mut self, deadline: Instant) -> bool {
-        if let Some(tls) = self.tls.as_mut()
-            && tls.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0 || state.peer_has_closed())
-        {
-            return true;
-        }
-        let Some(wait) = left(deadline) else { return false };
-        let peeked = self.tcp.set_read_timeout(Some(wait)).and_then(|()| self.tcp.peek(&mut [0]));
-        match peeked {
-            Ok(0) => true,
-            // Session tickets and the like are no answer.
-            Ok(_) if self.tls.is_some() => match self.receive(deadline, "answer") {
-                Ok(_) => self.has_input(deadline),
-                Err(error) => !matches!(error, WireError::Timeout(_)),
-            },
-            Ok(_) => true,
-            Err(error) => !timed_out(&error),
+        loop {
+            let closed = |tls: &mut Box<ClientConnection>| tls.process_new_packets().is_ok_and(|state| state.peer_has_closed());
+            if self.taken < self.plain.len() || self.tls.as_mut().is_some_and(closed) {
+                return true;
+            }
+            let Some(wait) = left(deadline) else { return false };
+            match self.tcp.set_read_timeout(Some(wait)).and_then(|()| self.tcp.peek(&mut [0])) {
+                Ok(0) => return true,
+                // Session tickets and the like are no answer.
+                Ok(_) if self.tls.is_some() => {
+                    if let Err(error) = self.receive(deadline, "answer") {
+                        return !matches!(error, WireError::Timeout(_));
+                    }
+                }
+                Ok(_) => return true,
+                Err(error) => return !timed_out(&error),
+            }
         }
     }
 
-    /// Takes in records from the connection.
+    /// Takes in records from the connection, and decrypts them.
     fn receive(&mut self, deadline: Instant, what: &'static str) -> Result<usize, WireError> {
         let mut buffer = [0; 16 * 1024];
         let count = self.read_tcp(&mut buffer, deadline, what)?;
-        let Some(tls) = self.tls.as_mut() else { return Ok(count) };
         let mut records = &buffer[..count];
         loop {
-            tls.read_tls(&mut records).map_err(|error| closed(&error))?;
-            if let Err(error) = tls.process_new_packets() {
-                let error = WireError::Tls(error.to_string());
-                // Our own alert tells the peer why; whether it arrives changes nothing.
-                let _ = self.flush(deadline);
-                return Err(error);
+            let Some(tls) = self.tls.as_mut() else { return Ok(count) };
+            let read = tls.read_tls(&mut records).map_err(|error| closed(&error))?;
+            let state = match tls.process_new_packets() {
+                Ok(state) => state,
+                Err(error) => {
+                    let error = WireError::Tls(error.to_string());
+                    // Our own alert tells the peer why; whether it arrives changes nothing.
+                    let _ = self.flush(deadline);
+                    return Err(error);
+                }
+            };
+            // Left inside, it would keep further records out.
+            let waiting = state.plaintext_bytes_to_read();
+            if waiting > 0 {
+                let end = self.make_room(waiting);
+                if let Some(tls) = self.tls.as_mut() {
+                    tls.reader().read_exact(&mut self.plain[end..]).map_err(|error| closed(&error))?;
+                }
             }
-            if records.is_empty() {
+            // After a close_notify nothing is read any more, however much there is.
+            if read == 0 || records.is_empty() {
                 break;
             }
         }
         self.flush(deadline)?;
         Ok(count)
+    }
+
+    /// Makes room for so many octets more, and tells where they start. What moves leaves nothing behind.
+    fn make_room(&mut self, count: usize) -> usize {
+        let waiting = self.plain.len() - self.taken;
+        let mut larger = Zeroizing::new(Vec::with_capacity(waiting + count));
+        larger.extend_from_slice(&self.plain[self.taken..]);
+        larger.resize(waiting + count, 0);
+        (self.plain, self.taken) = (larger, 0);
+        waiting
     }
 
     fn read_tcp(&mut self, buffer: &mut [u8], deadline: Instant, what: &'static str) -> Result<usize, WireError> {
@@ -231,4 +266,111 @@ fn timed_out(error: &io::Error) -> bool {
 
 fn closed(error: &io::Error) -> WireError {
     WireError::Closed(format!("({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection};
+
+    use super::*;
+    use crate::wire::{TlsSettings, Versions, client_config, provider};
+
+    /// A client's connection to a server that, after the handshake, does what it is told.
+    fn with_server(serve: impl FnOnce(&mut TcpStream, ServerConnection) + Send + 'static) -> Stream {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = CertificateParams::new(["localhost".to_owned()]).and_then(|params| params.self_signed(&key));
+        let certificate = certificate.expect("a certificate").der().clone();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).expect("a root");
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .and_then(|config| {
+                let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+                config.with_no_client_auth().with_single_cert(vec![certificate], key.into())
+            })
+            .expect("a server");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        thread::spawn(move || {
+            let (mut tcp, _) = listener.accept().expect("a client");
+            let mut tls = ServerConnection::new(Arc::new(config)).expect("a connection");
+            while tls.is_handshaking() {
+                tls.complete_io(&mut tcp).expect("a handshake");
+            }
+            serve(&mut tcp, tls);
+        });
+        let settings = TlsSettings { roots: &roots, credentials: None, versions: Versions::Both, alpn: &[] };
+        let config = Arc::new(client_config(settings).expect("a client"));
+        let url = BaseUrl::parse(&format!("https://localhost:{port}")).expect("a URL");
+        Stream::secure(&url, config, soon()).expect("a handshake")
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    /// Fails, instead of waiting for ever.
+    fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::channel();
+        thread::spawn(move || done.send(work()));
+        result.recv_timeout(Duration::from_secs(60)).expect("an end")
+    }
+
+    #[test]
+    fn what_follows_a_close_notify_does_not_hold_up() {
+        let mut stream = with_server(|tcp, mut tls| {
+            tls.writer().write_all(b"last words").expect("room");
+            tls.send_close_notify();
+            let mut octets = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut octets).expect("memory");
+            }
+            octets.extend([0x17; 12 * 1024]);
+            tcp.write_all(&octets).expect("a client that reads");
+            thread::sleep(Duration::from_secs(5));
+        });
+        let read = in_time(move || {
+            let mut buffer = [0; 64];
+            let first = stream.read(&mut buffer, soon()).expect("the last words");
+            (buffer[..first].to_vec(), stream.has_input(soon()), stream.read(&mut buffer, soon()))
+        });
+        assert_eq!(read, (b"last words".to_vec(), true, Ok(0)));
+    }
+
+    #[test]
+    fn records_of_any_size_are_read() {
+        let sent: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_be_bytes).collect();
+        let expected = sent.clone();
+        let mut stream = with_server(move |tcp, mut tls| {
+            let mut rest = sent.as_slice();
+            let mut sizes = [16_384, 5, 2, 16_384, 1, 700].iter().cycle();
+            while !rest.is_empty() {
+                let (record, after) = rest.split_at(rest.len().min(*sizes.next().expect("a cycle")));
+                tls.writer().write_all(record).expect("room");
+                while tls.wants_write() {
+                    tls.write_tls(tcp).expect("a client that reads");
+                }
+                rest = after;
+            }
+            tls.send_close_notify();
+            tls.write_tls(tcp).expect("a client that reads");
+        });
+        let read = in_time(move || {
+            let (mut all, mut buffer) = (Vec::new(), [0; 1000]);
+            loop {
+                match stream.read(&mut buffer, soon()) {
+                    Ok(0) => return Ok(all),
+                    Ok(count) => all.extend_from_slice(&buffer[..count]),
+                    Err(error) => return Err((error, all.len())),
+                }
+            }
+        });
+        assert!(read.is_ok_and(|read| read == expected));
+    }
 }
