@@ -1,0 +1,61 @@
+//! What a run does for itself: keys that cases have left are fetched, and passive cases get something to look at.
+
+use std::collections::BTreeMap;
+
+use super::Runner;
+use crate::case::Case;
+use crate::lab::{Mode, Request};
+use crate::rng::Rng;
+use crate::secret::is_uuid;
+
+impl Runner<'_> {
+    /// Slaves fetch what a case has drawn and left.
+    pub(super) fn tidy_up(&self, index: usize) {
+        let left: Vec<_> = self.lab.ledger().left_behind(Some(index)).cloned().collect();
+        let mut sets: BTreeMap<(String, Vec<String>), Vec<String>> = BTreeMap::new();
+        for key in left.into_iter().filter(|key| is_uuid(&key.id)) {
+            sets.entry((key.master, key.slaves)).or_default().push(key.id);
+        }
+        let batch = usize::try_from(self.limits.max_per_request.unwrap_or(1).clamp(1, 64)).unwrap_or(1);
+        for ((master, slaves), ids) in sets {
+            let Some(slave) = self.lab.saes().find(|sae| slaves.contains(&sae.id)) else { continue };
+            for ids in ids.chunks(batch) {
+                let fetched = self.lab.exchange(slave, Request::post_ids(&master, ids));
+                if ids.len() > 1 && fetched.is_ok_and(|answer| answer.keys.is_empty()) {
+                    for id in ids {
+                        // What cannot be fetched is in the ledger.
+                        let _ = self.lab.exchange(slave, Request::post_ids(&master, &[id]));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives passive cases something to look at, if no other case has.
+    pub(super) fn feed(&mut self, passive: &[&'static Case]) {
+        if self.unreachable.is_some() {
+            return;
+        }
+        self.lab.enter(usize::MAX - 1);
+        let roles = &self.lab.config.roles;
+        let (master, slave) = (self.lab.sae(&roles.master), roles.slave.as_ref().and_then(|name| self.lab.sae(name)));
+        let (Some(master), Some(slave)) = (master, slave) else { return };
+        let starved = |id: &str| self.lab.passive().tallies.get(id).is_none_or(|tally| tally.looked == 0);
+        let no_key = self.options.mode != Mode::Safe && self.lab.ledger().drawn.is_empty();
+        if !no_key && !passive.iter().any(|case| starved(case.id)) {
+            return;
+        }
+        let mut rng = Rng::new(self.plan.seed, "feed");
+        let unknown: String = crate::hex(&rng.octets::<16>());
+        let unknown =
+            format!("{}-{}-{}-{}-{}", &unknown[..8], &unknown[8..12], &unknown[12..16], &unknown[16..20], &unknown[20..]);
+        let _ = self.lab.exchange(slave, Request::post_ids(&master.id, &[unknown]).faulty());
+        if self.options.mode != Mode::Safe && self.lab.budget().left() >= 2 {
+            for request in [Request::post_key(&slave.id, "{}"), Request::get_key(&slave.id, "")] {
+                let _ = self.lab.exchange(master, request);
+            }
+            self.tidy_up(usize::MAX - 1);
+        }
+        self.lab.take_evidence();
+    }
+}
