@@ -1,0 +1,95 @@
+//! How many keys: `number`, by GET and POST.
+
+use super::{refused_body, refused_query};
+use crate::ctx::{Ctx, Stop};
+use crate::json::Json;
+use crate::lab::{Answer, Request};
+
+/// Not applicable where the KME delivers one key per request.
+fn several(t: &Ctx<'_>) -> Result<(), Stop> {
+    match t.limits().max_per_request {
+        Some(0 | 1) => Err(Stop::NotApplicable("max_key_per_request is 1".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn get(t: &Ctx<'_>, request: Request) -> Result<Answer, Stop> {
+    let answer = t.ask(t.master()?, request)?;
+    if matches!(answer.status(), Some(404 | 405 | 501)) {
+        return Err(Stop::NotApplicable("GET is not offered: ENC-002 judges that".to_owned()));
+    }
+    Ok(answer)
+}
+
+pub(super) fn enc_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = t.ask(t.master()?, Request::post_key(&t.slave()?.id, "{}"))?;
+    t.expect_keys(answer, 1, t.limits().key_size).map(drop)
+}
+
+pub(super) fn enc_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = t.ask(t.master()?, Request::get_key(&t.slave()?.id, ""))?;
+    t.expect_keys(answer, 1, t.limits().key_size).map(drop)
+}
+
+pub(super) fn enc_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    several(t)?;
+    let answer = get(t, Request::get_key(&t.slave()?.id, "number=2").worst(2))?;
+    t.expect_keys(answer, 2, t.limits().key_size).map(drop)
+}
+
+pub(super) fn enc_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    several(t)?;
+    let answer = t.ask(t.master()?, Request::post_key(&t.slave()?.id, r#"{"number":2}"#).worst(2))?;
+    t.expect_keys(answer, 2, t.limits().key_size).map(drop)
+}
+
+pub(super) fn enc_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let max = Ctx::need(t.limits().max_per_request, "max_key_per_request")?;
+    let number = max.min(t.lab.config.limits.max_batch);
+    t.parameters.insert("number".to_owned(), number.to_string());
+    let request = Request::post_key(&t.slave()?.id, &format!("{{\"number\":{number}}}")).worst(number);
+    let answer = t.ask(t.master()?, request)?;
+    if answer.is(400) && number > 1 {
+        // Fewer may be there than are asked for: then an error is right (A-20).
+        let stored = t.status(t.master()?, &t.slave()?.id)?.member("stored_key_count").and_then(Json::integer);
+        if stored.is_some_and(|stored| stored < i128::from(number)) {
+            return Err(Stop::Inconclusive(format!("{} keys in the pool for a request of {number}", stored.unwrap_or_default())));
+        }
+    }
+    t.expect_keys(answer, number, t.limits().key_size).map(drop)
+}
+
+pub(super) fn enc_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let max = Ctx::need(t.limits().max_per_request, "max_key_per_request")?;
+    let number = max.saturating_add(1);
+    refused_body(t, &format!("{{\"number\":{number}}}"), number)
+}
+
+pub(super) fn enc_010(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    refused_body(t, r#"{"number":0}"#, 1)?;
+    refused_query(t, "number=0", 1)
+}
+
+pub(super) fn enc_011(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    refused_body(t, r#"{"number":-1}"#, 1)?;
+    refused_query(t, "number=-1", 1)
+}
+
+pub(super) fn enc_012(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    for (query, worst) in [("number=abc", 1), ("number=1.5", 1), ("number=1e1", 10), ("number=", 1)] {
+        refused_query(t, query, worst)?;
+    }
+    Ok(())
+}
+
+pub(super) fn enc_013(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    refused_body(t, r#"{"number":"2"}"#, 2)?;
+    refused_body(t, r#"{"number":1.5}"#, 2)
+}
+
+pub(super) fn enc_034(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = t.lab.exchange(t.master()?, Request::get_key(&t.slave()?.id, "number=1&number=2").worst(3).undefined())?;
+    t.check("number", answer.material <= 2, "at most 2 keys", format!("{} keys", answer.material));
+    t.observe_answer("number=1&number=2", &answer);
+    Ok(())
+}
