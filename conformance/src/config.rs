@@ -215,6 +215,9 @@ impl Config {
         if self.limits.max_batch == 0 {
             return Err("[limits] max_batch = 0: at least 1 is needed".to_owned());
         }
+        if let Some(name) = self.intruder.keys().find(|name| !INTRUDERS.contains(&name.as_str())) {
+            return Err(format!("[intruder] {name}: unknown; there are {}", INTRUDERS.join(", ")));
+        }
         for (hook, command) in &self.hooks {
             if !HOOKS.contains(&hook.as_str()) {
                 return Err(format!("[hooks] {hook}: unknown; there are {}", HOOKS.join(", ")));
@@ -226,6 +229,10 @@ impl Config {
         Ok(())
     }
 }
+
+/// Certificates that ought to be refused. For the last two, one is made during the run unless given.
+pub(crate) const INTRUDERS: [&str; 7] =
+    ["unenrolled", "expired", "not_yet_valid", "revoked", "no_client_auth", "self_signed", "lookalike"];
 
 /// What a laboratory can do to its KMEs from outside.
 pub(crate) const HOOKS: [&str; 7] = ["drain_a", "refill_a", "restart_a", "restart_b", "link_down", "link_up", "clock_forward"];
@@ -285,6 +292,7 @@ master = "red"
         assert!(error(&GOOD.replace("schema = 1", "schema = 2")).contains("schema = 1"));
         assert!(error(&GOOD.replace("https://a.example", "a.example")).contains("https://"));
         assert!(error(&format!("{GOOD}slave = \"red\"\n")).contains("two roles"));
+        assert!(error(&format!("{GOOD}[intruder]\nexpird = \"x.pem\"\n")).contains("there are unenrolled, expired"));
         assert!(error(&format!("{GOOD}[hooks]\ndrain = \"x\"\n")).contains("drain_a"));
     }
 

@@ -15,25 +15,25 @@ use zeroize::Zeroizing;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const REVOKED: u64 = 0x5245_564f;
 
-/// Makes `ca.pem`, `crl.pem`, and certificate and key (`NAME.pem`, `NAME.key`) of red, blue, green, grey, kme-a, kme-b,
-/// unenrolled, expired, not_yet_valid, revoked and no_client_auth.
+/// Makes `ca.pem`, `crl.pem`, and certificate and key (`NAME.pem`, `NAME.key`) of red, blue, green, grey, kme-a, kme-b, and
+/// of all that `[intruder]` can name.
 pub(crate) fn write(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let failed = |error: rcgen::Error| error.to_string();
     let now = SystemTime::now();
     let authority_key = KeyPair::generate().map_err(failed)?;
-    let mut authority = params("qkdspec laboratory authority", now - DAY, now + 365 * DAY);
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let authority = authority(now);
     let certificate = authority.self_signed(&authority_key).map_err(failed)?;
     public(&folder.join("ca.pem"), &certificate.pem())?;
     private(&folder.join("ca.key"), &authority_key)?;
-    let issuer = Issuer::new(authority, authority_key);
+    let issuer = Issuer::new(authority.clone(), authority_key);
+    let save = |name: &str, certificate: &rcgen::Certificate, key: &KeyPair| {
+        public(&folder.join(format!("{name}.pem")), &certificate.pem())?;
+        private(&folder.join(format!("{name}.key")), key)
+    };
     let leaf = |name: &str, params: CertificateParams| {
         let key = KeyPair::generate().map_err(failed)?;
-        let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-        public(&folder.join(format!("{name}.pem")), &certificate.pem())?;
-        private(&folder.join(format!("{name}.key")), &key)
+        save(name, &params.signed_by(&key, &issuer).map_err(failed)?, &key)
     };
     for sae in ["red", "blue", "green", "grey", "unenrolled"] {
         leaf(sae, client(sae, now - DAY, now + 365 * DAY)?)?;
@@ -47,6 +47,13 @@ pub(crate) fn write(folder: &Path) -> Result<(), String> {
     let mut server_only = client("red", now - DAY, now + 365 * DAY)?;
     server_only.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     leaf("no_client_auth", server_only)?;
+    let year = client("red", now - DAY, now + 365 * DAY)?;
+    let key = KeyPair::generate().map_err(failed)?;
+    save("self_signed", &year.self_signed(&key).map_err(failed)?, &key)?;
+    // Of another authority, which bears the same name.
+    let (key, stranger) = (KeyPair::generate().map_err(failed)?, KeyPair::generate().map_err(failed)?);
+    let stranger = Issuer::new(authority, stranger);
+    save("lookalike", &year.signed_by(&key, &stranger).map_err(failed)?, &key)?;
     for kme in ["kme-a", "kme-b"] {
         let mut params = client(kme, now - DAY, now + 365 * DAY)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -68,6 +75,13 @@ pub(crate) fn write(folder: &Path) -> Result<(), String> {
         key_identifier_method: KeyIdMethod::Sha256,
     };
     public(&folder.join("crl.pem"), &list.signed_by(&issuer).and_then(|list| list.pem()).map_err(failed)?)
+}
+
+fn authority(now: SystemTime) -> CertificateParams {
+    let mut authority = params("qkdspec laboratory authority", now - DAY, now + 365 * DAY);
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    authority
 }
 
 fn params(name: &str, from: SystemTime, until: SystemTime) -> CertificateParams {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 
@@ -172,6 +173,12 @@ pub(super) fn as_intruder(t: &Ctx<'_>, name: &str, request: Request) -> Result<A
     t.lab.connect_as(name, t.kme(t.master()?)?, Some(Arc::new(config))).ask(request)
 }
 
+/// The certificate of that name in `[intruder]`, or else one forged after the master's.
+fn given_or(t: &Ctx<'_>, name: &str, forge: fn(&CertificateDer<'_>) -> Result<Credentials, String>) -> Result<Credentials, Stop> {
+    let master = t.master()?;
+    t.lab.intruder(name).unwrap_or_else(|| forge(&master.credentials.chain[0])).map_err(Stop::Error)
+}
+
 /// Nothing is served; where it was refused is recorded.
 fn expect_refused(t: &mut Ctx<'_>, answer: &Answer) -> Result<(), Stop> {
     if let Err(WireError::Connect(why)) = &answer.outcome {
@@ -256,7 +263,7 @@ fn tls_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn tls_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let forged = forge::look_alike(&t.master()?.credentials.chain[0]).map_err(Stop::Error)?;
+    let forged = given_or(t, "lookalike", forge::look_alike)?;
     let answer = status_with(t, "look-alike", settings(t, Some(&forged), Versions::Both)?)?;
     expect_refused(t, &answer)
 }
@@ -270,7 +277,7 @@ fn tls_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn tls_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let forged = forge::self_signed(&t.master()?.credentials.chain[0]).map_err(Stop::Error)?;
+    let forged = given_or(t, "self_signed", forge::self_signed)?;
     let answer = status_with(t, "self-signed", settings(t, Some(&forged), Versions::Both)?)?;
     expect_refused(t, &answer)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::config::INTRUDERS;
 use crate::pki;
 use crate::run::RunError;
 
@@ -79,7 +80,7 @@ impl Init {
             text.push_str(&format!("{name} = {{ id = \"{name}\", kme = \"{kme}\", cert = {cert}, key = {key} }}\n"));
         }
         text.push_str("\n# Certificates that ought to be refused; the key is beside them (.key).\n[intruder]\n");
-        for name in ["unenrolled", "expired", "not_yet_valid", "revoked", "no_client_auth"] {
+        for name in INTRUDERS {
             let absent = if folder.join(format!("{name}.pem")).exists() { "" } else { "# " };
             text.push_str(&format!("{absent}{name} = {}\n", file(&format!("{name}.pem"))));
         }
