@@ -23,7 +23,7 @@ mod serve;
 /// | 1    | failed |
 /// | 2    | wrong usage |
 ///
-/// but for the hidden `demo-link` and `demo-sae`, which have those of `qkd-link` and `sae`. Makes an asynchronous runtime of
+/// but for the hidden `demo-link`, `demo-sae` and `demo-qkdspec`, which have those of `qkd-link`, `sae` and `qkdspec`. Makes an asynchronous runtime of
 /// its own, so it must not be called from within one.
 pub fn run<I>(arguments: I) -> ExitCode
 where
@@ -45,6 +45,7 @@ where
         Command::Demo(arguments) => demonstrate(arguments),
         Command::DemoLink { arguments } => return qkd_link::cli::run(named("qkd-link", arguments)),
         Command::DemoSae { arguments } => return sae::cli::run(named("sae", arguments)),
+        Command::DemoQkdspec { arguments } => return qkdspec::cli::main(named("qkdspec", arguments)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,6 +99,12 @@ enum Command {
     /// The demonstration's applications: the command line of sae.
     #[command(hide = true, disable_help_flag = true)]
     DemoSae {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// The demonstration's conformance suite: the command line of qkdspec.
+    #[command(hide = true, disable_help_flag = true)]
+    DemoQkdspec {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -197,9 +204,10 @@ struct DemoArguments {
 const DEMO_HELP: &str = "\
 Application red, at KME north, draws keys for application blue, at KME south, who fetches them there by their IDs. Then
 green and grey, both at south, do the same. Each is a process of its own. Keys are shown as fingerprints, never themselves.
+Last, the conformance suite qkdspec runs its shortest profile against both KMEs.
 
 DIR then holds demo.json (URLs, IDs, files and process numbers), the certificates in pki/, the configuration of both
-KMEs and of the link, their logs in log/, and what the KMEs keep in data/.
+KMEs, of the link and of qkdspec (qkdspec.toml), their logs in log/, and what the KMEs keep in data/.
 
 Examples:
   kme demo                              serves on until ctrl-c, and prints curl commands to try

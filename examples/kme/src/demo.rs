@@ -17,6 +17,7 @@ use transport::pki::PkiError;
 use crate::config::Durability;
 
 mod client;
+mod conformance;
 mod files;
 mod folder;
 mod narrator;
@@ -151,6 +152,9 @@ pub enum DemoError {
         /// Who fetched them.
         slave: &'static str,
     },
+    /// The conformance suite found a fault, or could not look.
+    #[error("the conformance suite is not content:\n{0}")]
+    NotConforming(String),
     /// A key was supplied twice.
     #[error("{sae} was given a key a second time")]
     SuppliedTwice {
@@ -163,10 +167,13 @@ async fn show(options: &Options, narrator: &Narrator, servers: &mut Servers, all
     narrator.say(TITLE);
     let folder = Folder::prepare(&options.folder)?;
     files::write_pki(&folder)?;
-    narrator.tell("certificates made: a throw-away authority, KMEs north and south, SAEs red, blue, green and grey");
+    narrator.tell(
+        "certificates made: a throw-away authority, KMEs north and south, SAEs red, blue, green and grey, and some to be refused",
+    );
 
     let run = RunKey::new()?;
     let network = Network::start(options, &folder, narrator, servers).await?;
+    conformance::write_configuration(&folder, &network)?;
     files::write_demo_json(&folder, &network)?;
     let shown = async {
         let [red, blue] = ["red", "blue"].map(|sae| SaeClient::new(&folder, &run, sae));
@@ -175,6 +182,7 @@ async fn show(options: &Options, narrator: &Narrator, servers: &mut Servers, all
         let [green, grey] = ["green", "grey"].map(|sae| SaeClient::new(&folder, &run, sae));
         narrator.tell("green and grey are both at south: their key is of the KME's own generator, not from the QKD link");
         share(&green, &grey, narrator).await?;
+        check(&folder, narrator).await?;
         if options.serve_on {
             let [spare] = take(draw(&red, "blue", 1, narrator).await?)?;
             narrator.say(&try_it(&folder, &network, &spare));
@@ -209,6 +217,14 @@ async fn fill(master: &SaeClient, slave: &'static str, narrator: &Narrator) -> R
         sleep(POLL).await;
     }
     narrator.end_progress();
+    Ok(())
+}
+
+/// The conformance suite has a first look at both KMEs.
+async fn check(folder: &Folder, narrator: &Narrator) -> Result<(), DemoError> {
+    let summary = conformance::smoke(folder).await?;
+    narrator.tell(&format!("the conformance suite has asked both KMEs, by its profile {}:", conformance::SMOKE));
+    summary.lines().for_each(|line| narrator.say(&format!("           {line}")));
     Ok(())
 }
 
@@ -273,6 +289,7 @@ fn try_it(folder: &Folder, network: &Network, spare: &SuppliedKey) -> String {
     let (fail, again) = (r#"{"skr_bps":0}"#, r#"{"skr_bps":null}"#);
     let control = network.link_control();
     let admin = network.north.admin_url();
+    let configuration = folder.shown(conformance::CONFIGURATION);
     format!(
         r#"
 Both KMEs go on serving; ctrl-c ends everything. To try in another terminal (keys will be printed there):
@@ -290,6 +307,9 @@ Both KMEs go on serving; ctrl-c ends everything. To try in another terminal (key
   # The QKD link fails, and comes back
   curl -s -X PUT -d '{fail}' {control}/link/rate
   curl -s -X PUT -d '{again}' {control}/link/rate
+
+  # The whole conformance suite asks both KMEs
+  cargo run --release -p qkdspec -- run kme --config {configuration}
 
 The description of the interface (OpenAPI): {admin}/openapi.json
 Metrics: {admin}/metrics          Logs: {log}

@@ -48,8 +48,11 @@ fn the_demonstration_succeeds_and_leaves_what_it_promises() {
             assert_eq!(demo["saes"][sae]["kme"], if sae == "red" { "north" } else { "south" });
             files_exist(folder.path(), &demo["saes"][sae]);
         }
-        files_exist(folder.path(), &demo["refused"]["expired"]);
-        files_exist(folder.path(), &demo["refused"]["unenrolled"]);
+        for fault in ["unenrolled", "expired", "not_yet_valid", "revoked", "no_client_auth", "self_signed", "lookalike"] {
+            files_exist(folder.path(), &demo["refused"][fault]);
+        }
+        assert!(stdout.contains("12 cases: 12 pass") && stdout.contains("CONFORMING to 014@1.1.1"), "{stdout}");
+        assert!(folder.path().join(demo["conformance"].as_str().expect("a path")).is_file());
         assert!(folder.path().join(demo["ca"].as_str().expect("a path")).is_file());
         for kme in ["north", "south"] {
             let url = demo["kmes"][kme]["url"].as_str().expect("a URL");
@@ -83,6 +86,29 @@ fn processes_end_with_the_demonstration_however_it_ends() {
     drop(told.stdin.take());
     assert!(told.wait().expect("it ends").success());
     assert!(ports.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()));
+}
+
+/// Transport, identity, Status and claims: what depends on the certificates and the configuration that it leaves.
+#[test]
+fn the_conformance_suite_has_all_it_needs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut serving = started(folder.path(), &["--exit-with-parent"]);
+    let report = folder.path().join("report.json");
+    let mut command = kme(&["demo-qkdspec", "run", "kme", "TLS", "AUT", "STA", "EXT", "MC", "#hook", "--config"]);
+    let done = command.arg(folder.path().join("qkdspec.toml")).arg("--report").arg(&report).output().expect("it runs");
+    assert_eq!(done.status.code(), Some(0), "{}{}", text(&done.stdout), text(&done.stderr));
+    let report: Value = serde_json::from_slice(&fs::read(report).expect("a report")).expect("JSON");
+    let cases = report["cases"].as_array().expect("cases");
+    let short = |case: &Value| case["id"].as_str().expect("an id").trim_start_matches("014-").to_owned();
+    let with = |verdict: &str| cases.iter().filter(|case| case["verdict"] == verdict).map(short).collect::<Vec<_>>();
+    assert_eq!(with("na"), ["EXT-007", "EXT-008", "MC-001"], "not so by the claims");
+    assert_eq!(with("skip"), ["ENC-028", "ENC-029", "DEC-023", "CON-005"], "destructive");
+    assert_eq!(with("pass").len() + 7, cases.len());
+    for hook in ["link_down", "link_up", "drain_a", "refill_a"] {
+        assert!(fs::read_to_string(folder.path().join("qkdspec.toml")).expect("readable").contains(hook), "{hook}");
+    }
+    drop(serving.stdin.take());
+    assert!(serving.wait().expect("it ends").success());
 }
 
 #[test]

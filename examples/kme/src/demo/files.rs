@@ -1,12 +1,14 @@
 //! What the demonstration writes: certificates, configuration, and `demo.json` for whoever wants to use it.
 
+use std::time::{Duration, SystemTime};
+
 use qkd_link::synthetic::{Class, Parameters};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use transport::pki::{Leaf, Profile};
 
 use super::folder::Folder;
 use super::network::{KmeProcess, Network, Ports};
-use super::{DemoError, Options};
+use super::{DemoError, Options, conformance};
 use crate::config::Durability;
 
 /// The SAEs and their KMEs.
@@ -15,15 +17,46 @@ pub(super) const DIRECTORY: [(&str, &str); 4] = [("red", "north"), ("blue", "sou
 /// How much key the KMEs hold ready for a pair of SAEs: the engine's usual value, named to tell how full it is.
 pub(super) const POOL_HIGH_OCTETS: u64 = 16 << 10;
 
-/// Writes the certificates, good ones and two that are refused.
+/// One more SAE, whose ID a path has to encode. It asks for nothing by itself.
+pub(super) const ODD: OddSae = OddSae { stem: "odd", id: "grün: 1/2, 50 %", kme: "south" };
+
+pub(super) struct OddSae {
+    /// Of its files.
+    pub(super) stem: &'static str,
+    pub(super) id: &'static str,
+    pub(super) kme: &'static str,
+}
+
+/// Certificates that are refused: of an SAE that no KME knows, and with one fault each in the name of red.
+pub(super) const REFUSED: [&str; 7] =
+    ["unenrolled", "expired", "not_yet_valid", "revoked", "no_client_auth", "self_signed", "lookalike"];
+
+/// Writes the certificates, good ones and those that are refused.
 pub(super) fn write_pki(folder: &Folder) -> Result<(), DemoError> {
     let mut profiles = Profile::demonstration();
     profiles.extend(["link-a", "link-b"].map(|id| Profile::new(id, Leaf::kme(id))));
-    profiles.push(Profile::new("unenrolled", Leaf::sae("unenrolled")));
-    profiles.push(Profile::new("expired", Leaf::sae("red").expired()));
+    profiles.push(Profile::new(ODD.stem, Leaf::sae(ODD.id)));
+    profiles.extend(REFUSED.map(refused));
     transport::pki::write_pki(&folder.join("pki"), "QKD demonstration authority", &profiles)?;
     Ok(())
 }
+
+fn refused(stem: &str) -> Profile {
+    let red = Leaf::sae("red");
+    let soon = SystemTime::now() + 300 * DAY;
+    match stem {
+        "unenrolled" => Profile::new(stem, Leaf::sae("unenrolled")),
+        "expired" => Profile::new(stem, red.expired()),
+        "not_yet_valid" => Profile::new(stem, red.valid(soon, soon + DAY)),
+        "revoked" => Profile::new(stem, red).revoked(),
+        "no_client_auth" => Profile::new(stem, red.without_client_use()),
+        "self_signed" => Profile::new(stem, red.self_signed()),
+        // Of another authority, which bears the same name.
+        _ => Profile::new(stem, red).signed_by_stranger(),
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Writes the configuration of both KMEs and of the link.
 pub(super) fn write_configuration(folder: &Folder, options: &Options, ports: &Ports) -> Result<(), DemoError> {
@@ -55,8 +88,7 @@ const TRACE_SEED: u64 = 14;
 
 /// Writes `demo.json`. Paths count from the folder.
 pub(super) fn write_demo_json(folder: &Folder, network: &Network) -> Result<(), DemoError> {
-    let saes: serde_json::Map<String, Value> =
-        DIRECTORY.iter().map(|(sae, kme)| ((*sae).to_owned(), certificate(sae, Some(kme)))).collect();
+    let saes: Map<String, Value> = DIRECTORY.iter().map(|(sae, kme)| ((*sae).to_owned(), certificate(sae, Some(kme)))).collect();
     let demo = json!({
         "pid": std::process::id(),
         "ca": "pki/ca.pem",
@@ -71,8 +103,8 @@ pub(super) fn write_demo_json(folder: &Folder, network: &Network) -> Result<(), 
             "pid": network.link_pid(),
         },
         "saes": saes,
-        // Certificates that are refused: of an SAE that no KME knows, and an expired one in the name of red.
-        "refused": { "unenrolled": certificate("unenrolled", None), "expired": certificate("expired", None) },
+        "refused": REFUSED.iter().map(|stem| ((*stem).to_owned(), certificate(stem, None))).collect::<Map<_, _>>(),
+        "conformance": conformance::CONFIGURATION,
     });
     folder.write("demo.json", &format!("{demo:#}\n"))
 }
@@ -108,7 +140,8 @@ fn kme(id: &str, peer: &str, options: &Options, ports: &Ports) -> String {
         Durability::Lease => "lease",
         Durability::Strict => "strict",
     };
-    let directory: String = DIRECTORY.iter().map(|(sae, kme)| format!("\n[[sae]]\nid = \"{sae}\"\nkme = \"{kme}\"\n")).collect();
+    let saes = DIRECTORY.iter().chain(&[(ODD.id, ODD.kme)]);
+    let directory: String = saes.map(|(sae, kme)| format!("\n[[sae]]\nid = \"{sae}\"\nkme = \"{kme}\"\n")).collect();
     format!(
         r#"# Written by `kme demo`, for KME {id}.
 

@@ -72,7 +72,7 @@ impl Folder {
 }
 
 const MARKER: &str = ".made-by-kme-demo";
-const FILES: &[&str] = &["demo.json", "north.toml", "south.toml", "link.toml"];
+const FILES: &[&str] = &["demo.json", "north.toml", "south.toml", "link.toml", "link.csv", "qkdspec.toml"];
 const FOLDERS: &[&str] = &["pki", "log", "data"];
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
