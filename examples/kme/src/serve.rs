@@ -1,6 +1,7 @@
 //! The KME, assembled: store, engine, QKD modules, neighbours, applications, operators.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use relay_core::{Event, Input, KeyManager, Now};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use transport::server::{self, Server};
+use transport::identity::IdentitySource;
+use transport::server::{self, Handler, Observer, Server};
 use transport::tls::{self, ClientTls, ServerTls, TlsError};
 
 use crate::admin::Admin;
@@ -90,11 +92,68 @@ pub enum ServeError {
     Engine(#[from] EngineFailed),
 }
 
+/// The door for SAEs: the service, and all that is needed to let SAEs come to it.
+pub struct Door {
+    /// Answers requests.
+    pub service: Arc<Service>,
+    /// Where SAEs knock.
+    pub listener: TcpListener,
+    /// What connections are protected with; replaced when certificates are read again.
+    pub tls: ServerTls,
+    /// Where an SAE's certificate carries its SAE ID.
+    pub identity: IdentitySource,
+    /// What one SAE can use up.
+    pub limits: server::Limits,
+    /// Who is told of connections.
+    pub observer: Arc<dyn Observer>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Door {
+    /// Serves HTTPS until the KME stops: the usual front, with `handler` to answer. Returns how many connections had to be cut
+    /// off.
+    pub async fn serve<H: Handler>(self, handler: Arc<H>) -> usize {
+        let stopped = self.until_stopped();
+        let server = Server::new(handler).limits(self.limits).observer(self.observer);
+        server.serve_tls(self.listener, self.tls, self.identity, stopped).await
+    }
+
+    /// Completes when the KME stops.
+    pub fn until_stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopped = self.stopped.clone();
+        async move { drop(stopped.wait_for(|stop| *stop).await) }
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("service", &self.service).field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
 /// Runs a KME until `stop`, then lets requests finish. `ready` is called once, when all ports listen.
 ///
 /// # Errors
 /// [`ServeError`] when it cannot start, or its store fails.
 pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+    let front = |door: Door| {
+        let service = door.service.clone();
+        door.serve(service)
+    };
+    serve_with(config, front, ready, stop).await
+}
+
+/// As [`serve`], but how SAEs are let in is up to `front`: it serves the [`Door`] until [`Door::until_stopped`], and returns how
+/// many connections had to be cut off.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with<F: Future<Output = usize> + Send>(
+    config: Config,
+    front: impl FnOnce(Door) -> F,
+    ready: impl FnOnce(&Ready),
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
     harden();
     let (store, counters) = match &config.store.kind {
         StoreKind::Redb { path } => {
@@ -190,10 +249,15 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready), stop: impl Future
     let audit_watch = audit.clone();
     let service = Arc::new(Service::new(&config, node.clone(), audit, metrics.clone()));
     let observer = metrics.clone();
-    let northbound_server = Server::new(service)
-        .limits(config.northbound.connections.clone())
-        .observer(Arc::new(move |event: &server::Event<'_>| observe(&observer, event)))
-        .serve_tls(northbound, northbound_tls, config.northbound.sae_id.clone(), until_stopped());
+    let northbound_server = front(Door {
+        service,
+        listener: northbound,
+        tls: northbound_tls,
+        identity: config.northbound.sae_id.clone(),
+        limits: config.northbound.connections.clone(),
+        observer: Arc::new(move |event: &server::Event<'_>| observe(&observer, event)),
+        stopped: stopped.clone(),
+    });
     let admin_server = async {
         let Some(listener) = admin else { return };
         let links = config.links.iter().map(|link| link.id.clone()).collect();
