@@ -1,0 +1,15 @@
+//! All faults, by the group of cases that has to notice them.
+
+use crate::fault::Fault;
+
+mod sta;
+
+/// The reference as it is.
+pub(crate) static NONE: Fault = Fault::new("", "the reference as it is");
+
+/// All of them, in order.
+pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
+    let mut all: Vec<_> = [sta::FAULTS].into_iter().flatten().collect();
+    all.sort_by_key(|fault| (["mutant", "variant", "hostile"].iter().position(|kind| *kind == fault.kind()), fault.id));
+    all.into_iter()
+}
