@@ -10,6 +10,7 @@ use crate::report::Check;
 use crate::report::Verdict;
 use crate::rng::Rng;
 use crate::status::Limits;
+use crate::wire::WireError;
 
 /// Why a case ends before its end.
 #[derive(Debug)]
@@ -47,11 +48,37 @@ pub(crate) struct Ctx<'a> {
     pub(crate) checks: Vec<Check>,
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) observed: Vec<String>,
+    /// The case was inconclusive before.
+    pub(crate) again: bool,
+}
+
+/// Why an answer says nothing of the KME: it was out of reach, or says itself that it cannot at present.
+pub(crate) fn unjudgeable(answer: &Answer) -> Option<String> {
+    match &answer.outcome {
+        Err(error @ (WireError::Connect(_) | WireError::Timeout(_) | WireError::TooMuch(_))) => Some(error.to_string()),
+        Ok(response) if response.status == 503 && answer.material == 0 => Some(answer.shown.clone()),
+        _ => None,
+    }
+}
+
+/// The KME has no key for the caller, or not yet; or cannot say.
+pub(crate) fn not_yet(answer: &Answer) -> bool {
+    matches!(answer.status(), Some(400 | 503))
 }
 
 impl<'a> Ctx<'a> {
     pub(crate) fn new(lab: &'a Lab, case: &'a Case, fail_on: &'a [Level], limits: &'a Limits, rng: Rng) -> Self {
-        Self { lab, case, fail_on, limits, rng, checks: Vec::new(), parameters: BTreeMap::new(), observed: Vec::new() }
+        Self {
+            lab,
+            case,
+            fail_on,
+            limits,
+            rng,
+            checks: Vec::new(),
+            parameters: BTreeMap::new(),
+            observed: Vec::new(),
+            again: false,
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- who is there
@@ -77,13 +104,21 @@ impl<'a> Ctx<'a> {
         self.lab.sae(name.ok_or_else(missing)?).ok_or_else(missing)
     }
 
-    /// Two SAEs that share a KME.
+    /// Two SAEs that share a KME; rather such as leave one at the other KME, to be their peer.
     pub(crate) fn neighbours(&self) -> Result<(&'a Sae, &'a Sae), Stop> {
         let saes: Vec<&Sae> = self.lab.saes().collect();
-        let pair = saes.iter().enumerate().find_map(|(index, first)| {
-            saes[index + 1..].iter().find(|second| second.side == first.side).map(|second| (*first, *second))
+        let pairs = saes.iter().enumerate().flat_map(|(index, first)| {
+            saes[index + 1..].iter().filter(|second| second.side == first.side).map(|second| (*first, *second))
         });
-        pair.ok_or_else(|| Stop::Skip("no two SAEs at one KME".to_owned()))
+        let remote = |side| saes.iter().any(|sae| sae.side != side);
+        // False comes before true.
+        pairs.min_by_key(|(first, _)| !remote(first.side)).ok_or_else(|| Stop::Skip("no two SAEs at one KME".to_owned()))
+    }
+
+    /// A third SAE for two neighbours, at the other KME if there is one: pairs of SAEs at one KME are not every KME's business.
+    pub(crate) fn peer_of(&self, first: &Sae, second: &Sae) -> Result<&'a Sae, Stop> {
+        let others = self.lab.saes().filter(|sae| sae.name != first.name && sae.name != second.name);
+        others.min_by_key(|sae| sae.side == first.side).ok_or_else(|| Stop::Skip("no third SAE".to_owned()))
     }
 
     pub(crate) fn kme(&self, sae: &Sae) -> Result<&'a Kme, Stop> {
@@ -112,6 +147,46 @@ impl<'a> Ctx<'a> {
             }
             thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Sends a Get key request that is right. A KME that is short of keys may say 400, and its Status tells: then it is
+    /// asked again until the settle time is over. A 400 is the KME's answer if Status told of enough before it and after it,
+    /// or if it has that `text`.
+    pub(crate) fn supply(&self, sae: &Sae, request: &Request, text: Option<&str>) -> Result<Answer, Stop> {
+        let until = Instant::now() + self.lab.config.limits.settle();
+        let mut enough_before = false;
+        loop {
+            let answer = self.ask(sae, request.clone())?;
+            if !answer.is(400) || answer.material > 0 || text.is_some() && answer.message() == text {
+                return Ok(answer);
+            }
+            let enough = self.stocked(sae, request)?;
+            if enough && enough_before {
+                return Ok(answer);
+            }
+            if !enough && Instant::now() >= until {
+                return Err(Stop::Inconclusive(format!("short of keys, as Status has it: {}", answer.shown)));
+            }
+            if !enough {
+                thread::sleep(Duration::from_millis(100));
+            }
+            enough_before = enough;
+        }
+    }
+
+    /// Whether Status tells of as many bits as a request asks for; if it does not tell, nothing excuses.
+    fn stocked(&self, sae: &Sae, request: &Request) -> Result<bool, Stop> {
+        let default = self.limits.key_size.unwrap_or(256);
+        let wanted = i128::from(request.worst_keys) * i128::from(request.size.unwrap_or(default));
+        for peer in &request.peers {
+            let answer = self.status(sae, peer)?;
+            let told = |name| answer.member(name).and_then(crate::json::Json::integer);
+            let stored = told("stored_key_count").zip(told("key_size")).map(|(count, bits)| count.saturating_mul(bits));
+            if stored.is_some_and(|stored| stored < wanted) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Sends a request about keys just drawn, again until `decided` or the settle time is over (A-21: they may be on their way).
@@ -160,7 +235,24 @@ impl<'a> Ctx<'a> {
 
     /// Slave asks for keys by POST until it gets them or the settle time is over.
     pub(crate) fn collect<T: AsRef<str>>(&self, slave: &Sae, master: &str, ids: &[T]) -> Result<Answer, Stop> {
-        self.ask_settled(slave, &Request::post_ids(master, ids), |answer| !matches!(answer.status(), Some(400 | 503)))
+        self.ask_settled(slave, &Request::post_ids(master, ids), |answer| !not_yet(answer))
+    }
+
+    /// `number` keys for the slave that have arrived at its KME: another one, drawn together with them or after them, was
+    /// fetched there.
+    pub(crate) fn arrived(&mut self, number: u64) -> Result<Vec<Key>, Stop> {
+        self.arrived_for(self.master()?, self.slave()?, number)
+    }
+
+    /// The same for any two.
+    pub(crate) fn arrived_for(&mut self, master: &Sae, slave: &Sae, number: u64) -> Result<Vec<Key>, Stop> {
+        let mut keys = self.draw_for(master, &slave.id, number + 1)?;
+        let proof: Vec<Key> = keys.pop().into_iter().collect();
+        let answer = self.collect(slave, &master.id, &proof.iter().map(|key| key.id.as_str()).collect::<Vec<_>>())?;
+        if !answer.is(200) {
+            return Err(Stop::Inconclusive(format!("no key could be fetched, which DEC-001 judges: {}", answer.shown)));
+        }
+        Ok(keys)
     }
 
     /// A key ID that nobody has drawn.
@@ -173,6 +265,10 @@ impl<'a> Ctx<'a> {
     }
 
     // ------------------------------------------------------------------------------------------------------ checks
+
+    pub(crate) fn level(&self) -> Level {
+        self.case.level
+    }
 
     /// Enters a check at the case's own level.
     pub(crate) fn check(&mut self, part: &str, met: bool, accepted: &str, got: impl Into<String>) {
@@ -196,9 +292,30 @@ impl<'a> Ctx<'a> {
         self.observe(format!("{stimulus}: {}", answer.shown));
     }
 
+    /// Ends the case if an answer says nothing of the KME. A connection that is lost says nothing the first time: if the
+    /// same stimulus loses it again, that is the KME's answer.
+    pub(crate) fn judgeable(&self, answer: &Answer) -> Result<(), Stop> {
+        let lost = matches!(answer.outcome, Err(WireError::Closed(_) | WireError::Tls(_))) && !self.again;
+        match unjudgeable(answer).or_else(|| lost.then(|| answer.shown.clone())) {
+            Some(why) => Err(Stop::Inconclusive(why)),
+            None => Ok(()),
+        }
+    }
+
     /// Keys in an answer to a Get key request that is right: 200 with exactly `number` keys of `bits` bits.
     pub(crate) fn expect_keys(&mut self, answer: Answer, number: u64, bits: Option<u64>) -> Result<Vec<Key>, Stop> {
-        self.expect_code_200(&answer)?;
+        self.expect_keys_at(self.case.level, answer, number, bits)
+    }
+
+    /// The same where a refusal weighs less than a wrong answer.
+    pub(crate) fn expect_keys_at(
+        &mut self,
+        refusal: Level,
+        answer: Answer,
+        number: u64,
+        bits: Option<u64>,
+    ) -> Result<Vec<Key>, Stop> {
+        self.expect_code_200(refusal, &answer)?;
         let shape = format!("`keys`, an array of {number} objects with strings `key_ID` and `key`");
         let listed = answer.member("keys").and_then(crate::json::Json::array).map_or(0, <[_]>::len) as u64;
         self.check("shape", listed == answer.keys.len() as u64 && listed > 0, &shape, &answer.shown);
@@ -215,30 +332,23 @@ impl<'a> Ctx<'a> {
         Ok(answer.keys)
     }
 
-    /// 200; or else the case is over, inconclusive if the KME is out of keys.
-    fn expect_code_200(&mut self, answer: &Answer) -> Result<(), Stop> {
-        if answer.is(503) {
-            return Err(Stop::Inconclusive(format!("{} throughout {} ms", answer.shown, self.lab.config.limits.settle_ms)));
-        }
-        if answer.is(400) && answer.api == Api::GetKey && self.pool_is_empty() {
-            return Err(Stop::Inconclusive(format!("the pool is empty: {}", answer.shown)));
-        }
-        self.check("code", answer.is(200), "200", &answer.shown);
+    /// 200; or else the case is over.
+    pub(crate) fn expect_code_200(&mut self, level: Level, answer: &Answer) -> Result<(), Stop> {
+        self.judgeable(answer)?;
+        self.check_at(level, "code", answer.is(200), "200", &answer.shown);
         if answer.is(200) { Ok(()) } else { Err(Stop::Judged) }
-    }
-
-    fn pool_is_empty(&self) -> bool {
-        let (Ok(master), Ok(slave)) = (self.master(), self.slave()) else { return false };
-        let stored = self.status(master, &slave.id).ok().and_then(|answer| answer.member("stored_key_count")?.integer());
-        stored == Some(0)
     }
 
     /// A slave's answer holds exactly `drawn`, octet for octet.
     pub(crate) fn expect_same(&mut self, answer: &Answer, drawn: &[Key]) -> Result<(), Stop> {
-        if answer.is(503) {
-            return Err(Stop::Inconclusive(format!("{} throughout {} ms", answer.shown, self.lab.config.limits.settle_ms)));
-        }
-        self.check("code", answer.is(200), "200", &answer.shown);
+        self.judgeable(answer)?;
+        // Not found may be told all the time until limits.settle_ms, and no longer.
+        let got = if answer.is(400) {
+            format!("{}, {} ms after it was drawn", answer.shown, self.lab.config.limits.settle_ms)
+        } else {
+            answer.shown.clone()
+        };
+        self.check("code", answer.is(200), "200", got);
         if !answer.is(200) {
             return Err(Stop::Judged);
         }
@@ -267,14 +377,7 @@ impl<'a> Ctx<'a> {
 
     /// A refusal in three parts: code, shape of the Error body, literal message; and nothing was delivered.
     pub(crate) fn expect_refusal(&mut self, answer: &Answer, codes: &[u16], text: Option<&str>) -> Result<(), Stop> {
-        if answer.is(503) && answer.api == Api::GetKey && answer.material == 0 && !codes.contains(&503) {
-            return Err(Stop::Inconclusive(format!("{}: short of keys, it seems", answer.shown)));
-        }
-        if let Err(error) = &answer.outcome
-            && matches!(error, crate::wire::WireError::Connect(_))
-        {
-            return Err(Stop::Inconclusive(error.to_string()));
-        }
+        self.judgeable(answer)?;
         let accepted: Vec<_> = codes.iter().map(u16::to_string).collect();
         let coded = answer.status().is_some_and(|status| codes.contains(&status));
         self.check("code", coded, &accepted.join(" or "), &answer.shown);
@@ -290,15 +393,23 @@ impl<'a> Ctx<'a> {
     }
 
     /// Any refusal by the client's fault: 4xx, and nothing delivered.
-    pub(crate) fn expect_client_error(&mut self, answer: &Answer) {
+    pub(crate) fn expect_client_error(&mut self, answer: &Answer) -> Result<(), Stop> {
+        if !answer.serves() {
+            self.judgeable(answer)?;
+        }
         let refused = answer.status().is_some_and(|status| (400..500).contains(&status));
         self.check("code", refused, "4xx", &answer.shown);
         self.check("no key", !answer.serves(), "neither key nor Status", &answer.shown);
+        Ok(())
     }
 
-    /// An answer that delivers nothing, whatever it is: an error or a closed connection.
-    pub(crate) fn expect_nothing_served(&mut self, part: &str, answer: &Answer) {
+    /// Nothing is delivered, whatever the answer: an error, or a closed connection. No answer in time is none.
+    pub(crate) fn expect_nothing_served(&mut self, part: &str, answer: &Answer) -> Result<(), Stop> {
+        if let Some(why) = unjudgeable(answer) {
+            return Err(Stop::Inconclusive(why));
+        }
         self.check(part, !answer.serves(), "no key and no Status", &answer.shown);
+        Ok(())
     }
 }
 

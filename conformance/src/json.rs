@@ -91,6 +91,9 @@ impl Json {
     }
 }
 
+/// Told of a text that may be JSON, but is more than this program reads.
+pub(crate) const TOO_MUCH: &str = "nested too deep, or too many values";
+
 const MAX_DEPTH: usize = 64;
 const MAX_VALUES: usize = 200_000;
 
@@ -148,7 +151,7 @@ impl Reader<'_> {
     fn value(&mut self, depth: usize) -> Result<Json, &'static str> {
         self.values += 1;
         if depth > MAX_DEPTH || self.values > MAX_VALUES {
-            return Err("nested too deep, or too many values");
+            return Err(TOO_MUCH);
         }
         match self.peek().ok_or("ends before the value does")? {
             b'{' => self.object(depth),

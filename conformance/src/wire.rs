@@ -24,7 +24,10 @@ pub(crate) enum WireError {
     Closed(String),
     #[error("no {0} in time")]
     Timeout(&'static str),
-    /// What came is not HTTP, or more than is read.
+    /// What came is not HTTP.
     #[error("not readable as HTTP: {0}")]
     Malformed(String),
+    /// It may be right, but is more than this program reads.
+    #[error("too much: {0}")]
+    TooMuch(String),
 }

@@ -1,7 +1,7 @@
 //! Identity and authorisation (clauses 4, 5.1, 5.4).
 
 use crate::case::{Case, Impact, Level, Need};
-use crate::ctx::{Ctx, Stop};
+use crate::ctx::{Ctx, Stop, not_yet, unjudgeable};
 use crate::json::Json;
 use crate::lab::{Answer, Key, Request, Sae};
 use crate::wire::percent_encoded;
@@ -15,23 +15,30 @@ pub(super) const CASES: &[Case] = &[
         .run(aut_001),
     Case::new("014-AUT-002", Level::S, Impact::Security, "Header, query or body member cannot change the caller's identity")
         .basis(&["4-09", "5.1-08"], &[])
-        .does("Status with headers and query parameters that name another SAE", "master_SAE_ID is the caller, or a refusal")
+        .does(
+            "Status with headers and query parameters that name another SAE; Get key with such headers and body members; a stranger asks for a key with headers that name the slave",
+            "the caller is who the certificate says, or a refusal",
+        )
         .kills(&["M017"])
         .needs(&[Need::Slave, Need::Tls])
+        .cost(4, 0)
         .run(aut_002),
     Case::new("014-AUT-003", Level::S, Impact::Security, "A third enrolled SAE asking for another's key gets 401")
         .basis(&["5.4-04"], &["A-03"])
-        .does("an enrolled SAE that was never designated asks for a key", "401; 403 or 404 is a derived finding; no key")
+        .does(
+            "an enrolled SAE that was never designated asks for a key that has arrived",
+            "401; 403 or 404 is a derived finding; no key",
+        )
         .kills(&["M018"])
         .needs(&[Need::Slave, Need::Stranger, Need::Tls])
-        .cost(1, 0)
+        .cost(2, 0)
         .run(aut_003),
     Case::new("014-AUT-004", Level::S, Impact::Security, "One foreign ID among own IDs: 401 for the whole request")
         .basis(&["5.4-04"], &[])
         .does("the slave asks for a key of its own and one designated for another SAE, in one request", "401; no key")
         .kills(&["M019"])
         .needs(&[Need::Slave, Need::Additional, Need::Tls])
-        .cost(2, 0)
+        .cost(4, 0)
         .run(aut_004),
     Case::new(
         "014-AUT-005",
@@ -43,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
     .does("the same as AUT-003, then the slave asks", "200 with the key")
     .kills(&["M020"])
     .needs(&[Need::Slave, Need::Stranger, Need::Tls])
-    .cost(1, 0)
+    .cost(2, 0)
     .run(aut_005),
     Case::new("014-AUT-006", Level::O, Impact::Interop, "Master asks for its own key by ID: outcome recorded")
         .basis(&[], &["A-09"])
@@ -55,8 +62,8 @@ pub(super) const CASES: &[Case] = &[
         .basis(&[], &["A-10"])
         .does("the slave asks for its key with another SAE in the path than the master", "400 or 401; no key")
         .kills(&["M021"])
-        .needs(&[Need::Slave, Need::Stranger])
-        .cost(1, 0)
+        .needs(&[Need::Slave])
+        .cost(2, 0)
         .run(aut_007),
     Case::new(
         "014-AUT-008",
@@ -112,47 +119,108 @@ fn aut_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Headers by which front ends tell a KME who asks.
+fn borrowed_names(id: &str) -> Vec<(&'static str, String)> {
+    let plain =
+        ["X-SAE-ID", "SAE-ID", "Request-SAE-ID", "X-Client-CN", "X-SSL-Client-CN", "X-Remote-User", "X-Forwarded-User", "From"];
+    let mut headers: Vec<_> = plain.iter().map(|name| (*name, id.to_owned())).collect();
+    headers.push(("X-SSL-Client-S-DN", format!("CN={id}")));
+    headers.push(("Authorization", format!("Bearer {id}")));
+    headers
+}
+
 fn aut_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (master, slave) = (t.master()?, t.slave()?);
     let other = &slave.id;
-    let names =
-        ["X-SAE-ID", "SAE-ID", "Request-SAE-ID", "X-Client-CN", "X-SSL-Client-CN", "X-Remote-User", "X-Forwarded-User", "From"];
-    let mut requests: Vec<Request> = names.iter().map(|name| Request::status(other).header(name, other)).collect();
-    requests.push(Request::status(other).header("X-SSL-Client-S-DN", &format!("CN={other}")));
-    requests.push(Request::status(other).header("Authorization", &format!("Bearer {other}")));
+    let mut requests: Vec<(&str, Request)> = Vec::new();
+    for (name, value) in borrowed_names(other) {
+        requests.push((name, Request::status(other).header(name, &value)));
+    }
     for parameter in ["SAE_ID", "master_SAE_ID", "sae_id"] {
         let mut request = Request::status(other);
         request.target = format!("{}?{parameter}={}", request.target, percent_encoded(other));
-        requests.push(request);
+        requests.push(("query", request));
     }
-    for request in requests {
-        let what = request.headers.first().map_or("query".to_owned(), |(name, _)| name.clone());
+    for (what, request) in requests {
         // Refusing what one does not know is right, too.
         let answer = t.lab.exchange(master, request.undefined())?;
-        let own = caller(&answer) == Some(&master.id) || !answer.is(200);
-        t.check(&what, own, &format!("{}, or a refusal", master.id), &answer.shown);
+        if let Some(why) = unjudgeable(&answer) {
+            return Err(Stop::Inconclusive(why));
+        }
+        let own = caller(&answer).is_none_or(|caller| caller == master.id) || !answer.is(200);
+        t.check(what, own, &format!("{}, or a refusal", master.id), &answer.shown);
+    }
+    draws_as_another(t)?;
+    fetches_as_another(t)
+}
+
+/// The master draws a key, saying that it is somebody else: the key is the master's all the same, or it is refused.
+fn draws_as_another(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (master, slave) = (t.master()?, t.slave()?);
+    let Some(other) = t.lab.saes().find(|sae| sae.name != master.name && sae.name != slave.name) else { return Ok(()) };
+    let body = serde_json::json!({ "master_SAE_ID": other.id, "SAE_ID": other.id }).to_string();
+    let mut headers = Request::post_key(&slave.id, "{}").undefined();
+    for (name, value) in borrowed_names(&other.id).into_iter().filter(|(name, _)| *name != "Authorization") {
+        headers = headers.header(name, &value);
+    }
+    for (what, request) in [("Get key, headers", headers), ("Get key, body", Request::post_key(&slave.id, &body).undefined())] {
+        let answer = t.ask(master, request)?;
+        let Some(key) = answer.keys.first().filter(|_| answer.is(200)) else { continue };
+        let fetched = t.collect(slave, &master.id, &[&key.id])?;
+        // Not the master's, as it seems; then is it the other's?
+        let stolen = not_yet(&fetched) && t.lab.exchange(slave, Request::post_ids(&other.id, &[&key.id]))?.material > 0;
+        t.check(what, !stolen, "a key of the caller's, or a refusal", format!("a key of {}", other.id));
     }
     Ok(())
 }
 
-/// 401 by the letter; another client error is a weaker finding than a key.
-pub(super) fn expect_stranger_refused(t: &mut Ctx<'_>, answer: &Answer) {
-    t.check("no key", answer.material == 0, "no key", &answer.shown);
-    let level = if matches!(answer.status(), Some(403 | 404)) { Level::D } else { Level::S };
-    t.check_at(level, "code", answer.is(401), "401", &answer.shown);
+/// A stranger asks for a key, saying that it is the slave.
+fn fetches_as_another(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (master, slave) = (t.master()?, t.slave()?);
+    let stranger = t.stranger().ok().filter(|stranger| stranger.side == slave.side);
+    let Some(stranger) = stranger else {
+        t.observe("no stranger at the slave's KME: Get key with key IDs is not tried");
+        return Ok(());
+    };
+    let drawn = t.arrived(1)?;
+    for (name, value) in borrowed_names(&slave.id) {
+        let request = Request::post_ids(&master.id, &[&drawn[0].id]).header(name, &value).undefined();
+        let answer = t.lab.exchange(stranger, request)?;
+        t.check(name, answer.material == 0, "no key", &answer.shown);
+    }
+    Ok(())
 }
 
-/// The stranger asks, as long as the key may still be on its way.
+/// 401 by the letter; another client error is a weaker finding than a key. `rightful` are those who may have the keys.
+pub(super) fn expect_stranger_refused(t: &mut Ctx<'_>, answer: &Answer, rightful: &[(&Sae, &Key)]) -> Result<(), Stop> {
+    if answer.material == 0 {
+        t.judgeable(answer)?;
+    }
+    t.check("no key", answer.material == 0, "no key", &answer.shown);
+    if answer.is(400) {
+        // "Not found" would be right if a key were not there.
+        for (sae, key) in rightful {
+            let fetched = t.lab.exchange(sae, Request::post_ids(&t.master()?.id, &[&key.id]))?;
+            if !fetched.is(200) {
+                return Err(Stop::Inconclusive(format!("{} does not get the key either: {}", sae.name, fetched.shown)));
+            }
+        }
+    }
+    let level = if matches!(answer.status(), Some(403 | 404)) { Level::D } else { Level::S };
+    t.check_at(level, "code", answer.is(401), "401", &answer.shown);
+    Ok(())
+}
+
+/// The stranger asks for a key that is there.
 fn stranger_asks(t: &Ctx<'_>, key: &Key) -> Result<Answer, Stop> {
     let request = Request::post_ids(&t.master()?.id, &[&key.id]);
-    t.ask_settled(t.stranger()?, &request, |answer| !matches!(answer.status(), Some(400 | 503)))
+    t.ask_settled(t.stranger()?, &request, |answer| !not_yet(answer))
 }
 
 fn aut_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let drawn = t.draw(1)?;
+    let drawn = t.arrived(1)?;
     let answer = stranger_asks(t, &drawn[0])?;
-    expect_stranger_refused(t, &answer);
-    Ok(())
+    expect_stranger_refused(t, &answer, &[(t.slave()?, &drawn[0])])
 }
 
 fn aut_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -160,17 +228,20 @@ fn aut_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
     if t.limits().max_per_request == Some(1) {
         return Err(Stop::NotApplicable("max_key_per_request is 1, so two IDs may be refused for their number".to_owned()));
     }
-    let own = t.draw(1)?;
-    let foreign = t.draw_for(master, &other.id, 1)?;
+    if other.side != slave.side {
+        return Err(Stop::Skip("the additional slave is at another KME: the slave's never hears of its keys".to_owned()));
+    }
+    let own = t.arrived(1)?;
+    let foreign = t.arrived_for(master, other, 1)?;
     let request = Request::post_ids(&master.id, &[&own[0].id, &foreign[0].id]);
-    let answer = t.ask_settled(slave, &request, |answer| !matches!(answer.status(), Some(400 | 503)))?;
-    expect_stranger_refused(t, &answer);
-    Ok(())
+    let answer = t.ask_settled(slave, &request, |answer| !not_yet(answer))?;
+    expect_stranger_refused(t, &answer, &[(slave, &own[0]), (other, &foreign[0])])
 }
 
 fn aut_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let drawn = t.draw(1)?;
-    let answer = stranger_asks(t, &drawn[0])?;
+    let drawn = t.arrived(1)?;
+    let answer = t.lab.exchange(t.stranger()?, Request::post_ids(&t.master()?.id, &[&drawn[0].id]))?;
+    t.judgeable(&answer)?;
     if answer.material > 0 {
         return Err(Stop::Inconclusive("the stranger got the key, which AUT-003 judges".to_owned()));
     }
@@ -189,25 +260,25 @@ fn aut_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn aut_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let drawn = t.draw(1)?;
-    let request = Request::post_ids(&t.stranger()?.id, &[&drawn[0].id]);
-    // Asked twice, the second time after the key has had the time to arrive.
-    let answer = t.ask_settled(t.slave()?, &request, |answer| answer.is(200) || answer.is(401))?;
+    let drawn = t.arrived(1)?;
+    let (master, slave) = (t.master()?, t.slave()?);
+    let other = t.lab.saes().find(|sae| sae.name != master.name && sae.name != slave.name);
+    let other = other.ok_or_else(|| Stop::Skip("no third SAE to name".to_owned()))?;
+    let request = Request::post_ids(&other.id, &[&drawn[0].id]);
+    let answer = t.ask_settled(slave, &request, |answer| !answer.is(503))?;
     t.expect_refusal(&answer, &[400, 401], None)
 }
 
 fn aut_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (first, second) = t.neighbours()?;
-    let peer = t.master()?;
-    let peer = if peer.name == first.name || peer.name == second.name { t.slave()? } else { peer };
+    let peer = t.peer_of(first, second)?;
     let mut sessions = [(first, t.connect(first)?), (second, t.connect(second)?)];
     for _ in 0..8 {
         for (sae, session) in &mut sessions {
             let answer = session.ask(Request::status(&peer.id))?;
             let ended = answer.outcome.as_ref().map_or(true, |response| response.last);
-            if answer.is(200) {
-                let own = caller(&answer) == Some(&sae.id);
-                t.check("master_SAE_ID", own, &sae.id, &answer.shown);
+            if let Some(caller) = caller(&answer).filter(|_| answer.is(200)) {
+                t.check("master_SAE_ID", caller == sae.id, &sae.id, &answer.shown);
             }
             if ended {
                 *session = t.connect(sae)?;

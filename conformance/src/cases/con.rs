@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crate::case::{Case, Impact, Level, Need};
 use crate::ctx::{Ctx, Stop};
 use crate::hooks;
-use crate::lab::{Answer, Key, Request, Sae};
+use crate::lab::{Answer, Key, Request, Sae, printable};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("014-CON-001", Level::S, Impact::KeySafety, "50 parallel Get key: all IDs and material distinct")
-        .basis(&["4-13", "5.3-07"], &[])
-        .does("50 Get key requests, ten at a time", "50 different IDs and keys")
+        .basis(&["5.3-07", "4-13"], &[])
+        .does("50 Get key requests, ten at a time", "50 different IDs, and keys if they have 64 bits")
         .kills(&["M151"])
         .needs(&[Need::Slave])
         .cost(50, 0)
@@ -26,7 +26,10 @@ pub(super) const CASES: &[Case] = &[
         .run(con_002),
     Case::new("014-CON-003", Level::S, Impact::KeySafety, "Two masters at one KME never receive the same key")
         .basis(&["5.3-07"], &[])
-        .does("two SAEs at one KME draw ten keys each, at once", "20 different IDs and keys")
+        .does(
+            "two SAEs at one KME draw ten keys each, at once, for one SAE, at the other KME if there is one",
+            "20 different IDs, and keys if they have 64 bits",
+        )
         .kills(&["M151", "M153"])
         .needs(&[Need::LocalPair, Need::Slave])
         .cost(20, 0)
@@ -44,10 +47,13 @@ pub(super) const CASES: &[Case] = &[
         "Restart of a KME: delivered keys come back intact or as 400, never as other bytes",
     )
     .basis(&["5.4-03"], &[])
-    .does("two keys are drawn, KME A is restarted, the slave asks for them", "200 with the same octets, or 400")
+    .does(
+        "keys are drawn at either KME and have arrived at the other, KME A is restarted, they are asked for",
+        "200 with the same octets, or 400",
+    )
     .kills(&["M154"])
     .needs(&[Need::Slave, Need::Destructive, Need::Hook("restart_a")])
-    .cost(2, 0)
+    .cost(4, 0)
     .run(con_005),
 ];
 
@@ -75,9 +81,11 @@ fn expect_distinct(t: &mut Ctx<'_>, answers: &[Answer]) -> Result<(), Stop> {
         return Err(Stop::Inconclusive(format!("{} of {} requests gave a key; {other}", keys.len(), answers.len())));
     }
     let ids: HashSet<_> = keys.iter().map(|key| key.id.to_ascii_lowercase()).collect();
-    let material: HashSet<_> = keys.iter().map(|key| key.fingerprint).collect();
     t.check("key IDs", ids.len() == keys.len(), "all different", format!("{} of {}", ids.len(), keys.len()));
-    t.check("key material", material.len() == keys.len(), "all different", format!("{} of {}", material.len(), keys.len()));
+    // Short keys are equal by chance; what is not base64 has no octets to compare.
+    let long: Vec<_> = keys.iter().filter(|key| key.bits() >= 64).filter_map(|key| key.fingerprint).collect();
+    let material: HashSet<_> = long.iter().collect();
+    t.check("key material", material.len() == long.len(), "all different", format!("{} of {}", material.len(), long.len()));
     Ok(())
 }
 
@@ -89,45 +97,66 @@ fn con_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
 fn con_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (master, slave) = (t.master()?, t.slave()?);
     let here = &*t;
-    let one_way = |from: &Sae, to: &Sae| -> Result<(usize, Vec<String>), Stop> {
-        let (mut fetched, mut wrong) = (0, Vec::new());
+    let one_way = |from: &Sae, to: &Sae| -> Result<Way, Stop> {
+        let mut way = Way::default();
         for _ in 0..20 {
             let drawn = here.ask(from, Request::post_key(&to.id, "{}"))?;
             let Some(key) = drawn.keys.first() else { continue };
             let answer = here.collect(to, &from.id, &[&key.id])?;
             match answer.key(&key.id) {
-                Some(got) if got.fingerprint == key.fingerprint => fetched += 1,
-                Some(_) => wrong.push(format!("{} differs", key.id)),
-                None => wrong.push(format!("{}: {}", key.id, answer.shown)),
+                Some(got) if got.fingerprint == key.fingerprint => way.fetched += 1,
+                Some(_) => way.differing.push(printable(&key.id)),
+                None if answer.is(200) => way.differing.push(format!("{}: {}", printable(&key.id), answer.shown)),
+                // Out of reach, or short of something: that is no mismatch.
+                None if here.judgeable(&answer).is_err() => way.unclear = Some(answer.shown),
+                None => way.missing.push(format!("{}: {}", printable(&key.id), answer.shown)),
             }
         }
-        Ok((fetched, wrong))
+        Ok(way)
     };
     let (there, back) = thread::scope(|scope| {
         let back = scope.spawn(|| one_way(slave, master));
         (one_way(master, slave), back.join())
     });
     let back = back.unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))?;
-    for (way, (fetched, wrong)) in [("A to B", there?), ("B to A", back)] {
-        if fetched == 0 && wrong.is_empty() {
-            return Err(Stop::Inconclusive(format!("no key could be drawn, {way}")));
+    let mut unclear = None;
+    for (name, way) in [("A to B", there?), ("B to A", back)] {
+        t.check(name, way.differing.is_empty(), "every key as it was drawn", way.differing.join("; "));
+        t.check(&format!("{name}, fetched"), way.missing.is_empty(), "every key fetched", way.missing.join("; "));
+        if way.fetched == 0 && way.missing.is_empty() {
+            unclear = Some(format!("no key could be drawn, {name}"));
         }
-        t.check(way, wrong.is_empty(), "every key fetched as it was drawn", wrong.join("; "));
+        unclear = way.unclear.map(|why| format!("{name}: {why}")).or(unclear);
     }
-    Ok(())
+    unclear.map_or(Ok(()), |why| Err(Stop::Inconclusive(why)))
+}
+
+/// What became of keys from one KME to the other.
+#[derive(Default)]
+struct Way {
+    fetched: usize,
+    differing: Vec<String>,
+    missing: Vec<String>,
+    unclear: Option<String>,
 }
 
 fn con_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (first, second) = t.neighbours()?;
-    let mut peers = t.lab.saes().filter(|sae| sae.name != first.name && sae.name != second.name);
-    let peer = peers.next().ok_or_else(|| Stop::Skip("no third SAE".to_owned()))?;
+    let peer = t.peer_of(first, second)?;
     let here = &*t;
     let (ours, theirs) = thread::scope(|scope| {
         let other = scope.spawn(|| drawn(here, second, &peer.id, 10, 2));
         (drawn(here, first, &peer.id, 10, 2), other.join())
     });
     let mut answers = ours?;
-    answers.extend(theirs.unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))?);
+    let theirs = theirs.unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))?;
+    for (master, answers) in [(first, &answers), (second, &theirs)] {
+        // Which SAEs may have keys in common is the KME's business.
+        if answers.iter().all(|answer| matches!(answer.status(), Some(400 | 401 | 403 | 404))) {
+            return Err(Stop::Skip(format!("{} is given no key for {}", master.name, peer.name)));
+        }
+    }
+    answers.extend(theirs);
     expect_distinct(t, &answers)
 }
 
@@ -153,21 +182,31 @@ fn con_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn con_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let drawn = t.draw(2)?;
+    let (master, slave) = (t.master()?, t.slave()?);
+    // Keys drawn at A are fetched at B; those that A has to keep through its restart were drawn at B.
+    let mut ways = vec![(slave, master, t.arrived(1)?)];
+    if slave.side != master.side {
+        match t.arrived_for(slave, master, 1) {
+            Ok(drawn) => ways.push((master, slave, drawn)),
+            Err(Stop::Inconclusive(why)) => t.observe(format!("no keys from B to A, which DEC-019 judges: {why}")),
+            Err(stop) => return Err(stop),
+        }
+    }
     hooks::run(t.lab, "restart_a")?;
     let ready = Instant::now() + Duration::from_secs(60);
-    while !t.status(t.master()?, &t.slave()?.id)?.is(200) {
+    while !t.status(master, &slave.id)?.is(200) {
         if Instant::now() > ready {
             return Err(Stop::Inconclusive("KME A did not come back within 60 s".to_owned()));
         }
         thread::sleep(Duration::from_millis(200));
     }
-    for key in drawn.chunks(1) {
-        let answer = t.collect(t.slave()?, &t.master()?.id, &[&key[0].id])?;
+    for (to, from, drawn) in ways {
+        let answer = t.collect(to, &from.id, &[&drawn[0].id])?;
         if answer.is(400) {
             t.check("refused", answer.material == 0, "no key in a refusal", &answer.shown);
+            t.observe(format!("a key for {} did not survive the restart", to.name));
         } else {
-            t.expect_same(&answer, key)?;
+            t.expect_same(&answer, &drawn)?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Impact, Level, Need, When};
-use crate::ctx::{Ctx, Stop, mandated};
+use crate::ctx::{Ctx, Stop, mandated, not_yet};
 use crate::hooks;
 use crate::lab::{Answer, Key, Request};
 use crate::wire::percent_encoded;
@@ -37,17 +37,17 @@ pub(super) const CASES: &[Case] = &[
         .run(dec_003),
     Case::new("014-DEC-004", Level::S, Impact::Interop, "Unknown ID: 400 with the mandated sentence; GET and POST")
         .basis(&["6.4-06"], &["A-01"])
-        .does("POST and GET of an ID that nobody has drawn", "400 with the mandated sentence")
+        .does("POST and GET of an ID that nobody has drawn", "400 with the mandated sentence; 404 to GET is a derived finding")
         .kills(&["M098", "M099", "M100"])
         .needs(&[Need::Slave])
         .negative()
         .run(dec_004),
     Case::new("014-DEC-005", Level::S, Impact::KeySafety, "One unknown among known: 400 with the sentence, no partial container")
         .basis(&["6.4-06"], &[])
-        .does("POST of a known and an unknown ID", "400 with the mandated sentence, and no key")
+        .does("POST of the ID of a key that has arrived and of an unknown ID", "400 with the mandated sentence, and no key")
         .kills(&["M101"])
         .needs(&[Need::Slave])
-        .cost(1, 0)
+        .cost(2, 0)
         .negative()
         .run(dec_005),
     Case::new("014-DEC-006", Level::D, Impact::KeySafety, "…and the known ones stay retrievable")
@@ -55,12 +55,15 @@ pub(super) const CASES: &[Case] = &[
         .does("the same, then POST of the known ID", "200 with the key")
         .kills(&["M102"])
         .needs(&[Need::Slave])
-        .cost(1, 0)
+        .cost(2, 0)
         .negative()
         .run(dec_006),
     Case::new("014-DEC-007", Level::S, Impact::KeySafety, "A second retrieval: 400 with the mandated sentence")
         .basis(&["5.4-05"], &["A-11"])
-        .does("a key is fetched; then its ID again by POST and GET", "400 with the mandated sentence")
+        .does(
+            "a key is fetched; then its ID again by POST and GET",
+            "400 with the mandated sentence; 404 to GET is a derived finding",
+        )
         .kills(&["M098", "M103"])
         .needs(&[Need::Slave])
         .cost(1, 0)
@@ -89,10 +92,10 @@ pub(super) const CASES: &[Case] = &[
         .run(dec_010),
     Case::new("014-DEC-011", Level::D, Impact::Interop, "`key_IDs` as array of strings is refused")
         .basis(&["6.4-01"], &[])
-        .does("POST with key_IDs as an array of strings", "400")
+        .does("POST with key_IDs as an array of strings, the ID of a key that has arrived", "400")
         .kills(&["M107"])
         .needs(&[Need::Slave])
-        .cost(1, 0)
+        .cost(2, 0)
         .negative()
         .run(dec_011),
     Case::new("014-DEC-012", Level::O, Impact::Interop, "The same ID twice in one request: outcome recorded")
@@ -124,7 +127,7 @@ pub(super) const CASES: &[Case] = &[
     .does("GET with two key_ID", "refused without a key, or both keys")
     .kills(&["M109"])
     .needs(&[Need::Slave])
-    .cost(2, 0)
+    .cost(3, 0)
     .run(dec_015),
     Case::new("014-DEC-016", Level::D, Impact::Interop, "Retrievable within the declared settle time; before it only 400 or 503")
         .basis(&[], &["A-21"])
@@ -133,8 +136,8 @@ pub(super) const CASES: &[Case] = &[
         .needs(&[Need::Pair])
         .cost(1, 0)
         .run(dec_016),
-    Case::new("014-DEC-017", Level::S, Impact::Interop, "Both SAEs on one KME work")
-        .basis(&["4-04"], &[])
+    Case::new("014-DEC-017", Level::D, Impact::Interop, "Both SAEs on one KME work")
+        .basis(&["4-04", "5.4-03"], &[])
         .does("an SAE draws a key for an SAE at the same KME, which fetches it", "200 with the same octets")
         .kills(&["M111"])
         .needs(&[Need::LocalPair])
@@ -178,11 +181,11 @@ pub(super) const CASES: &[Case] = &[
         .run(dec_022),
     Case::new("014-DEC-023", Level::D, Impact::Interop, "Expired key: 400 with the mandated sentence")
         .basis(&["6.4-06"], &["A-02"])
-        .does("a key is drawn, the clock moved on, the key asked for", "400 with the mandated sentence")
+        .does("a key has arrived, the clock is moved on, the key asked for", "400 with the mandated sentence")
         .kills(&["M117"])
         .needs(&[Need::Slave, Need::Destructive, Need::Hook("clock_forward")])
         .when(When::Lifetime)
-        .cost(1, 0)
+        .cost(2, 0)
         .run(dec_023),
 ];
 
@@ -197,7 +200,7 @@ fn dec_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
 /// By GET, again until the key has come or the settle time is over.
 fn by_get(t: &Ctx<'_>, id: &str) -> Result<Answer, Stop> {
     let request = Request::get_ids(&t.master()?.id, &format!("key_ID={}", percent_encoded(id)));
-    t.ask_settled(t.slave()?, &request, |answer| !matches!(answer.status(), Some(400 | 503)))
+    t.ask_settled(t.slave()?, &request, |answer| !not_yet(answer))
 }
 
 fn dec_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -227,14 +230,25 @@ fn dec_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
     t.expect_same(&answer, &drawn)
 }
 
+/// Asks for what is not to be had; again while the KME says 503.
+fn ask_in_vain(t: &Ctx<'_>, request: Request) -> Result<Answer, Stop> {
+    t.ask_settled(t.slave()?, &request.faulty(), |answer| !answer.is(503))
+}
+
 fn refused(t: &mut Ctx<'_>, request: Request, text: Option<&str>) -> Result<(), Stop> {
     let by_get = request.method == "GET";
-    let answer = t.lab.exchange(t.slave()?, request.faulty())?;
-    if by_get && matches!(answer.status(), Some(405 | 501)) {
-        t.observe("GET is not offered, which DEC-002 judges");
-        return Ok(());
+    let answer = ask_in_vain(t, request)?;
+    judge_refusal(t, by_get, &answer, text)
+}
+
+/// A KME need not offer GET, which DEC-002 judges: 404 may be of the key, or of the method.
+fn judge_refusal(t: &mut Ctx<'_>, by_get: bool, answer: &Answer, text: Option<&str>) -> Result<(), Stop> {
+    match answer.status().filter(|_| by_get && answer.material == 0) {
+        Some(405 | 501) => t.observe("GET is not offered, which DEC-002 judges"),
+        Some(404) => t.check_at(Level::D, "code", false, "400, or 405 where GET is not offered", &answer.shown),
+        _ => return t.expect_refusal(answer, REFUSED, text),
     }
-    t.expect_refusal(&answer, REFUSED, text)
+    Ok(())
 }
 
 fn by_id(master: &str, id: &str) -> Request {
@@ -249,10 +263,11 @@ fn dec_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
 
 fn mixed(t: &mut Ctx<'_>) -> Result<(Vec<Key>, Answer), Stop> {
     together(t, 2)?;
-    let drawn = t.draw(1)?;
+    let drawn = t.arrived(1)?;
     let unknown = t.fresh_id();
     let request = Request::post_ids(&t.master()?.id, &[drawn[0].id.as_str(), &unknown]).faulty();
-    let answer = t.lab.exchange(t.slave()?, request)?;
+    // The unknown one might be on its way, for all the KME knows.
+    let answer = t.ask_settled(t.slave()?, &request, |answer| !answer.is(503))?;
     Ok((drawn, answer))
 }
 
@@ -263,7 +278,8 @@ fn dec_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
 
 fn dec_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (drawn, answer) = mixed(t)?;
-    if answer.material > 0 || answer.outcome.is_err() {
+    t.judgeable(&answer)?;
+    if answer.material > 0 {
         return Err(Stop::Inconclusive(format!("not refused, which DEC-005 judges: {}", answer.shown)));
     }
     let answer = t.collect(t.slave()?, &t.master()?.id, &ids(&drawn))?;
@@ -283,8 +299,16 @@ fn fetched(t: &mut Ctx<'_>) -> Result<Key, Stop> {
 fn dec_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let key = fetched(t)?;
     let master = t.master()?.id.clone();
-    refused(t, Request::post_ids(&master, &[&key.id]), Some(mandated::NOT_FOUND))?;
-    refused(t, by_id(&master, &key.id), Some(mandated::NOT_FOUND))
+    for (by_get, request) in [(false, Request::post_ids(&master, &[&key.id])), (true, by_id(&master, &key.id))] {
+        let answer = ask_in_vain(t, request)?;
+        if answer.is(503) && answer.material == 0 {
+            // A KME that has just handed out the key can tell that it is gone.
+            t.check("code", false, "400", &answer.shown);
+        } else {
+            judge_refusal(t, by_get, &answer, Some(mandated::NOT_FOUND))?;
+        }
+    }
+    Ok(())
 }
 
 fn dec_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -307,10 +331,10 @@ fn dec_010(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn dec_011(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let drawn = t.draw(1)?;
+    // Before a key has arrived, refusing proves nothing.
+    let drawn = t.arrived(1)?;
     let body = serde_json::json!({ "key_IDs": [drawn[0].id] }).to_string();
     let request = Request::post_ids_body(&t.master()?.id, &body).faulty();
-    // Before the key has arrived at the slave's KME, refusing proves nothing; so it is fetched afterwards.
     let answer = t.ask_settled(t.slave()?, &request, |answer| !answer.is(503))?;
     t.expect_refusal(&answer, REFUSED, None)
 }
@@ -342,15 +366,16 @@ fn dec_014(t: &mut Ctx<'_>) -> Result<(), Stop> {
         "key_IDs_extension": { "qkdspec_y": ["z"] },
     });
     let request = Request::post_ids_body(&t.master()?.id, &body.to_string());
-    let answer = t.ask_settled(t.slave()?, &request, |answer| !matches!(answer.status(), Some(400 | 503)))?;
+    let answer = t.ask_settled(t.slave()?, &request, |answer| !not_yet(answer))?;
     t.expect_same(&answer, &drawn)
 }
 
 fn dec_015(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let drawn = t.draw(2)?;
+    let drawn = t.arrived(2)?;
     let query = format!("key_ID={}&key_ID={}", percent_encoded(&drawn[0].id), percent_encoded(&drawn[1].id));
     let request = Request::get_ids(&t.master()?.id, &query).undefined();
-    let answer = t.ask_settled(t.slave()?, &request, |answer| !matches!(answer.status(), Some(400 | 503)))?;
+    let answer = t.ask_settled(t.slave()?, &request, |answer| !answer.is(503))?;
+    t.judgeable(&answer)?;
     let all = answer.is(200) && answer.keys.len() == 2;
     let none = answer.status().is_some_and(|status| status >= 400) && answer.material == 0;
     t.check("subset", all || none, "refused without a key, or both keys", &answer.shown);
@@ -368,7 +393,10 @@ fn dec_016(t: &mut Ctx<'_>) -> Result<(), Stop> {
             t.observe(format!("retrievable {} ms after Get key", began.elapsed().as_millis()));
             return t.expect_same(&answer, &drawn);
         }
-        let early = matches!(answer.status(), Some(400 | 503));
+        let early = not_yet(&answer);
+        if !early {
+            t.judgeable(&answer)?;
+        }
         t.check("before", early, "400 or 503", &answer.shown);
         if !early || began.elapsed() > t.lab.config.limits.settle() {
             let settle = t.lab.config.limits.settle_ms;
@@ -413,6 +441,10 @@ fn dec_018(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let mut got = answers.iter().filter(|answer| answer.material > 0).count();
     if got == 0 {
         got += usize::from(t.collect(slave, &t.master()?.id, &[&drawn[1].id])?.is(200));
+        // The one success may have been in an answer that did not come.
+        if let Some(lost) = answers.iter().find(|answer| answer.outcome.is_err()).filter(|_| got == 0) {
+            return Err(Stop::Inconclusive(lost.shown.clone()));
+        }
     }
     t.check("successes", got == 1, "exactly one", format!("{got} of 8"));
     Ok(())
@@ -420,7 +452,7 @@ fn dec_018(t: &mut Ctx<'_>) -> Result<(), Stop> {
 
 fn dec_019(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (slave, master) = (t.slave()?, t.master()?);
-    let answer = t.ask(slave, Request::post_key(&master.id, "{}"))?;
+    let answer = t.supply(slave, &Request::post_key(&master.id, "{}"), None)?;
     let drawn = t.expect_keys(answer, 1, None)?;
     let answer = t.collect(master, &slave.id, &ids(&drawn))?;
     t.expect_same(&answer, &drawn)
@@ -445,13 +477,17 @@ fn dec_021(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn dec_022(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let master = t.master()?.id.clone();
-    refused(t, Request::get_ids(&master, ""), None)?;
-    if t.checks.is_empty() { Err(Stop::NotApplicable("GET is not offered: DEC-002 judges that".to_owned())) } else { Ok(()) }
+    let request = Request::get_ids(&t.master()?.id, "").faulty();
+    let answer = t.ask_settled(t.slave()?, &request, |answer| !answer.is(503))?;
+    if matches!(answer.status(), Some(404 | 405 | 501)) && answer.material == 0 {
+        return Err(Stop::NotApplicable("GET is not offered: DEC-002 judges that".to_owned()));
+    }
+    t.expect_refusal(&answer, REFUSED, None)
 }
 
 fn dec_023(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let drawn = t.draw(1)?;
+    // What has not arrived is not expired.
+    let drawn = t.arrived(1)?;
     hooks::run(t.lab, "clock_forward")?;
     let master = t.master()?.id.clone();
     refused(t, Request::post_ids(&master, &[&drawn[0].id]), Some(mandated::NOT_FOUND))

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Impact, Level, Need};
-use crate::ctx::{Ctx, Stop};
-use crate::lab::{Answer, Api, Request};
+use crate::ctx::{Ctx, Stop, unjudgeable};
+use crate::lab::{Answer, Api, Key, Request, Session, printable};
 use crate::wire::{Stream, WireError, percent_encoded};
 
 pub(super) const CASES: &[Case] = &[
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
         .run(rob_001),
     Case::new("014-ROB-002", Level::D, Impact::Quality, "JSON nested 100 000 deep")
         .basis(&[], &[])
-        .does("an optional extension nested 100 000 deep", "an answer that is no server error, or a closed connection")
+        .does("an optional extension nested 100 000 deep", "an answer that is no server error, or a closed connection, in time")
         .kills(&["M138"])
         .needs(&[Need::Slave])
         .cost(0, 1)
@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
         .run(rob_002),
     Case::new("014-ROB-003", Level::D, Impact::Quality, "16 MiB body is refused or bounded")
         .basis(&[], &[])
-        .does("a body of 16 MiB", "4xx or a closed connection")
+        .does("a body of 16 MiB", "4xx or a closed connection, in time")
         .kills(&["M139"])
         .needs(&[Need::Slave])
         .cost(0, 1)
@@ -115,6 +115,22 @@ pub(super) const CASES: &[Case] = &[
         .needs(&[Need::Slave])
         .negative()
         .run(rob_013),
+    Case::new(
+        "014-ROB-014",
+        Level::D,
+        Impact::KeySafety,
+        "Connection dropped after the request: no ID or material handed out twice later",
+    )
+    .basis(&["5.3-07"], &["A-38"])
+    .does(
+        "Get key twice, the connection reset when the answer has come, before the KME can see that it was read; Get key once, the connection reset at once; then four more keys",
+        "none of the keys that came is delivered again; what became of the answer that nobody saw is the KME's business",
+    )
+    .kills(&["M150"])
+    .needs(&[Need::Slave])
+    .cost(7, 0)
+    .negative()
+    .run(rob_014),
 ];
 
 /// The head of a POST on enc_keys with other headers than usual, and what follows it.
@@ -128,20 +144,49 @@ fn raw_post(t: &Ctx<'_>, headers: &str, body: &[u8], worst: u64) -> Result<Reque
     Ok(Request::raw([head.as_bytes(), body].concat(), worst).peer(&t.slave()?.id))
 }
 
-/// An answer, or none; but not a server error.
-fn expect_no_server_error(t: &mut Ctx<'_>, part: &str, answer: &Answer) {
+/// An answer, or none, but not a server error; a KME that hangs is the fault that is looked for.
+fn expect_no_server_error(t: &mut Ctx<'_>, part: &str, answer: &Answer) -> Result<(), Stop> {
+    settled(answer)?;
     let met = answer.status().is_none_or(|status| status < 500 || matches!(status, 501 | 503 | 505));
-    t.check(part, met, "no server error, or a closed connection", &answer.shown);
+    t.check(part, met && !hangs(answer), "no server error, or a closed connection", &answer.shown);
+    Ok(())
 }
 
-fn expect_refused_or_closed(t: &mut Ctx<'_>, part: &str, answer: &Answer) {
+fn expect_refused_or_closed(t: &mut Ctx<'_>, part: &str, answer: &Answer) -> Result<(), Stop> {
+    settled(answer)?;
     let met = answer.status().is_none_or(|status| (400..500).contains(&status) || status == 501);
-    t.check(part, met && !answer.serves(), "4xx or a closed connection", &answer.shown);
+    // That it takes long is no breach of what an RFC says.
+    let level = if hangs(answer) { Level::D } else { t.level() };
+    t.check_at(level, part, met && !answer.serves() && !hangs(answer), "4xx or a closed connection", &answer.shown);
+    Ok(())
+}
+
+fn hangs(answer: &Answer) -> bool {
+    matches!(answer.outcome, Err(WireError::Timeout(_)))
+}
+
+/// Without a connection there was no stimulus; and what is more than this program reads may be right.
+fn settled(answer: &Answer) -> Result<(), Stop> {
+    match &answer.outcome {
+        Err(error @ (WireError::Connect(_) | WireError::TooMuch(_) | WireError::Timeout("connection" | "handshake"))) => {
+            Err(Stop::Inconclusive(error.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A connection on which a case does what it likes.
+fn connected<'a>(t: &Ctx<'a>) -> Result<Session<'a>, Stop> {
+    let session = t.connect(t.master()?)?;
+    match session.error() {
+        Some(error) => Err(Stop::Inconclusive(error.to_string())),
+        None => Ok(session),
+    }
 }
 
 fn rob_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let request = raw_post(t, "Content-Length: 100\r\n", b"{}", 1)?;
-    let mut session = t.connect(t.master()?)?;
+    let mut session = connected(t)?;
     session.send(request)?;
     if let Some(stream) = session.stream() {
         stream.end_of_sending();
@@ -158,15 +203,17 @@ fn rob_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let deep = 100_000;
     let body = format!("{{\"extension_optional\":[{{\"qkdspec_x\":{}{}}}]}}", "[".repeat(deep), "]".repeat(deep));
     let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, &body).undefined())?;
-    expect_no_server_error(t, "answer", &answer);
-    Ok(())
+    expect_no_server_error(t, "answer", &answer)
 }
 
 fn rob_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let body = format!("{{{}}}", " ".repeat(16 * 1024 * 1024));
     let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, &body).undefined())?;
-    expect_refused_or_closed(t, "answer", &answer);
-    Ok(())
+    if hangs(&answer) {
+        // On a slow line the request itself may take so long.
+        return Err(Stop::Inconclusive(answer.shown));
+    }
+    expect_refused_or_closed(t, "answer", &answer)
 }
 
 fn rob_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -181,7 +228,7 @@ fn rob_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
     for tail in ["%00", "%00x", "%0d%0a", "%1b", "%7f"] {
         let request = Request::new(Api::Other, "GET", format!("/api/v1/keys/{slave}{tail}/status")).faulty();
         let answer = t.lab.exchange(t.master()?, request)?;
-        expect_refused_or_closed(t, tail, &answer);
+        expect_refused_or_closed(t, tail, &answer)?;
     }
     Ok(())
 }
@@ -193,7 +240,7 @@ fn rob_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let header = Request::status(&t.slave()?.id).undefined().header("X-Long", &long);
     for (part, request) in [("query", query), ("header", header)] {
         let answer = t.lab.exchange(t.master()?, request)?;
-        expect_no_server_error(t, part, &answer);
+        expect_no_server_error(t, part, &answer)?;
     }
     Ok(())
 }
@@ -220,7 +267,7 @@ fn rob_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
 fn rob_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let mut others = Vec::new();
     for _ in 0..4 {
-        let mut session = t.connect(t.master()?)?;
+        let mut session = connected(t)?;
         session.send(Request::raw(b"GET /api/v1/keys/".to_vec(), 0))?;
         others.push(session);
     }
@@ -229,7 +276,7 @@ fn rob_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
 
 fn rob_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let request = raw_post(t, "Content-Length: 1000000\r\n", b"{", 1)?;
-    let mut session = t.connect(t.master()?)?;
+    let mut session = connected(t)?;
     session.send(request)?;
     let limit = t.lab.config.limits.body_timeout();
     let began = Instant::now();
@@ -252,10 +299,11 @@ fn rob_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
 fn rob_010(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let two = raw_post(t, "Content-Length: 2\r\nContent-Length: 3\r\n", b"{} ", 1)?;
     let answer = t.lab.exchange(t.master()?, two)?;
-    expect_refused_or_closed(t, "two lengths", &answer);
+    expect_refused_or_closed(t, "two lengths", &answer)?;
     let both = raw_post(t, "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n", b"2\r\n{}\r\n0\r\n\r\n", 1)?;
     let answer = t.lab.exchange(t.master()?, both)?;
-    let ended = answer.outcome.as_ref().map_or(true, |response| response.last || response.status >= 400);
+    settled(&answer)?;
+    let ended = !hangs(&answer) && answer.outcome.as_ref().map_or(true, |response| response.last || response.status >= 400);
     t.check_at(Level::H, "length and encoding", ended, "refused, or the connection is closed afterwards", &answer.shown);
     Ok(())
 }
@@ -279,7 +327,10 @@ fn rob_012(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let max = Ctx::need(t.limits().max_per_request, "max_key_per_request")?;
     let number = max.saturating_add(1);
     let body = format!("{{\"number\":1,\"number\":{number}}}");
-    let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, &body).worst(number).undefined())?;
+    let answer = t.ask(t.master()?, Request::post_key(&t.slave()?.id, &body).worst(number).undefined())?;
+    if let Some(why) = unjudgeable(&answer) {
+        return Err(Stop::Inconclusive(why));
+    }
     t.check("number", answer.material <= max, &format!("at most {max} keys"), format!("{} keys", answer.material));
     t.observe_answer("number twice", &answer);
     Ok(())
@@ -289,4 +340,39 @@ fn rob_013(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let others = plain(t, 200)?;
     t.observe(format!("{} idle connections", others.len()));
     served_meanwhile(t, others)
+}
+
+fn rob_014(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let master = t.master()?;
+    let request = Request::post_key(&t.slave()?.id, "{}");
+    let mut seen: Vec<Key> = Vec::new();
+    for _ in 0..2 {
+        let mut session = connected(t)?;
+        let answer = session.ask(request.clone())?;
+        t.judgeable(&answer)?;
+        session.reset()?;
+        seen.extend(answer.keys);
+    }
+    let mut session = connected(t)?;
+    session.send(request.clone())?;
+    // Whether a key was spent for it nobody knows: the budget takes it that one was.
+    session.reset()?;
+    if seen.is_empty() {
+        return Err(Stop::Inconclusive("no key to begin with".to_owned()));
+    }
+    let mut later: Vec<Key> = Vec::new();
+    for _ in 0..4 {
+        later.extend(t.ask(master, request.clone())?.keys);
+    }
+    if later.is_empty() {
+        return Err(Stop::Inconclusive("no key afterwards".to_owned()));
+    }
+    let again = later.iter().find(|key| seen.iter().any(|before| before.id.eq_ignore_ascii_case(&key.id)));
+    let got = again.map_or("none".to_owned(), |key| printable(&key.id));
+    t.check("key IDs", again.is_none(), "none that came before the connection was reset", got);
+    let material = |key: &Key| key.fingerprint.filter(|_| key.bits() >= 64);
+    let again = later.iter().find_map(|key| material(key).filter(|now| seen.iter().any(|before| material(before) == Some(*now))));
+    let got = again.map_or("none".to_owned(), |fingerprint| format!("fp {fingerprint}"));
+    t.check("key material", again.is_none(), "none that came before the connection was reset", got);
+    Ok(())
 }

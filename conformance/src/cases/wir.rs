@@ -10,7 +10,7 @@ use crate::wire::{TlsSettings, Versions, client_config, percent_encoded};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("014-WIR-001", Level::S, Impact::Interop, "Bodies are `application/json` (S on 200, D on errors)")
-        .basis(&["5.1-01"], &["A-30"])
+        .basis(&["4-10", "5.1-01"], &["A-30"])
         .does(
             "every answer 200, 400 and 503 of the three methods that has a body",
             "application/json, with any parameters (derived for errors)",
@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("014-WIR-005", Level::R, Impact::Interop, "Several requests on one connection are answered in order")
         .basis(&["RFC 7230"], &[])
         .does(
-            "Status, Get key and a request for an unknown ID, sent at once on one connection",
+            "Get key, Status and a request for an unknown ID, sent at once on one connection",
             "their answers in this order; closing after any of them is right, too",
         )
         .kills(&["M134"])
@@ -72,11 +72,12 @@ fn wir_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
     session.send(Request::post_key(slave, "{}"))?;
     session.send(Request::status(slave))?;
     session.send(Request::post_ids(slave, &[unknown]))?;
-    let (mut answered, mut last) = (0, String::new());
+    let (mut answered, mut telling, mut last) = (0, 0, String::new());
     for (what, right) in [
-        ("Get key first", is_key as fn(&Answer) -> bool),
-        ("Status second", |answer| answer.is(200) && answer.member("key_size").is_some()),
-        ("the unknown ID third", |answer| !answer.is(200) && answer.member("key_size").is_none()),
+        // An error may be the answer to any of them: what shows the order is a Status or a key out of its turn.
+        ("Get key first", (|answer| !is_status(answer)) as fn(&Answer) -> bool),
+        ("Status second", |answer| answer.material == 0),
+        ("the unknown ID third", |answer| answer.material == 0 && !is_status(answer)),
     ] {
         let answer = session.receive()?;
         match &answer.outcome {
@@ -87,16 +88,17 @@ fn wir_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
             }
         }
         answered += 1;
+        telling += usize::from(is_status(&answer) || answer.material > 0);
     }
     t.observe(format!("{answered} of 3 requests on one connection were answered {last}"));
-    if answered == 0 {
-        return Err(Stop::Inconclusive(format!("no request was answered: {last}")));
+    if telling == 0 {
+        return Err(Stop::Inconclusive(format!("no answer tells what it answers: {last}")));
     }
     Ok(())
 }
 
-fn is_key(answer: &Answer) -> bool {
-    answer.material > 0 || answer.is(503) || answer.is(400)
+fn is_status(answer: &Answer) -> bool {
+    answer.is(200) && answer.member("key_size").is_some()
 }
 
 fn wir_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -131,7 +133,7 @@ fn wir_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
         format!("/api/v1/keys/{slave}/status?"),
     ] {
         let answer = tls::as_intruder(t, "unenrolled", Request::new(Api::Other, "GET", path))?;
-        t.expect_nothing_served("path", &answer);
+        t.expect_nothing_served("path", &answer)?;
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::request::Api;
 use crate::json::{self, Facts, Json};
 use crate::secret::{Fingerprint, Secret, Vault};
 use crate::wire::{Response, TlsFacts, WireError};
@@ -33,7 +32,6 @@ impl Key {
 pub(crate) struct Answer {
     /// Number of the exchange in the run.
     pub(crate) n: u64,
-    pub(crate) api: Api,
     pub(crate) outcome: Result<Response, WireError>,
     pub(crate) json: Result<Json, &'static str>,
     pub(crate) facts: Facts,
@@ -49,10 +47,9 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn read(api: Api, outcome: Result<Response, WireError>, vault: &Vault) -> Self {
+    pub(crate) fn read(outcome: Result<Response, WireError>, vault: &Vault) -> Self {
         let mut answer = Self {
             n: 0,
-            api,
             outcome,
             json: Err("no body"),
             facts: Facts::default(),

@@ -60,6 +60,18 @@ impl<'a> Session<'a> {
         self.stream.as_mut().ok()
     }
 
+    /// Resets the connection; what was asked and not answered is entered as lost.
+    pub(crate) fn reset(mut self) -> Result<(), Stop> {
+        let lost = WireError::Closed("by this program".to_owned());
+        if let Ok(stream) = std::mem::replace(&mut self.stream, Err(lost)) {
+            stream.reset();
+        }
+        while !self.waiting.is_empty() {
+            self.receive()?;
+        }
+        Ok(())
+    }
+
     /// Sends a request and reads its answer.
     pub(crate) fn ask(&mut self, request: Request) -> Result<Answer, Stop> {
         self.send(request)?;
@@ -117,7 +129,7 @@ impl<'a> Session<'a> {
             }
             response
         });
-        let mut answer = Answer::read(sent.request.api, outcome, &self.lab.vault);
+        let mut answer = Answer::read(outcome, &self.lab.vault);
         answer.n = self.lab.exchanges.fetch_add(1, Ordering::SeqCst) + 1;
         answer.at = sent.at;
         answer.took = sent.started.elapsed();

@@ -67,7 +67,10 @@ impl Runner<'_> {
             let met = match need {
                 Need::Slave => roles.slave.is_some(),
                 Need::Pair => side(roles.slave.as_ref()).is_some_and(|slave| Some(slave) != side(Some(&roles.master))),
-                Need::Stranger => roles.stranger.is_some(),
+                Need::Stranger => {
+                    let stranger = side(roles.stranger.as_ref());
+                    stranger.is_some() && stranger == side(roles.slave.as_ref())
+                }
                 Need::Additional => !roles.additional.is_empty(),
                 Need::LocalPair => {
                     let sides: Vec<_> = self.lab.saes().map(|sae| sae.side).collect();
@@ -128,6 +131,7 @@ impl Runner<'_> {
         let Run::Active(function) = case.run else { return result };
         let rng = Rng::new(self.plan.seed.wrapping_add(u64::from(attempt) << 40), case.id);
         let mut ctx = Ctx::new(&self.lab, case, &self.fail_on, &self.limits, rng);
+        ctx.again = attempt > 0;
         let outcome = catch_unwind(AssertUnwindSafe(|| function(&mut ctx)))
             .unwrap_or_else(|_| Err(Stop::Error("the case panicked".to_owned())));
         let (mut checks, observed) = (std::mem::take(&mut ctx.checks), std::mem::take(&mut ctx.observed));

@@ -134,6 +134,10 @@ impl Input<'_> {
         while self.buffer.len() < length {
             match self.more() {
                 Ok(true) => {}
+                // Late is not short; but after a whole JSON text, what else was announced does not come.
+                Err(WireError::Timeout(_)) if crate::json::read(self.buffer).is_err() => {
+                    return Err(WireError::Timeout("rest of the body"));
+                }
                 Ok(false) | Err(WireError::Timeout(_)) => {
                     framing.push(format!("{} octets announced, {} came", length, self.buffer.len()));
                     self.ended = true;
@@ -202,7 +206,7 @@ impl Input<'_> {
 }
 
 fn too_long() -> WireError {
-    WireError::Malformed(format!("a body of more than {MAX_BODY} octets"))
+    WireError::TooMuch(format!("a body of more than {MAX_BODY} octets"))
 }
 
 fn parse_head(buffer: &[u8]) -> Result<Option<(Response, usize)>, WireError> {

@@ -175,6 +175,12 @@ impl Stream {
         let _ = self.tcp.shutdown(std::net::Shutdown::Write);
     }
 
+    /// Ends the connection with a reset, as when the peer's host or the network fails.
+    pub(crate) fn reset(self) {
+        // If it cannot be set, the connection is closed in the usual way.
+        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+    }
+
     /// Whether something comes, or the connection ends, before `deadline`. What comes stays readable.
     pub(crate) fn has_input(&mut self, deadline: Instant) -> bool {
         loop {

@@ -1,8 +1,8 @@
 //! How many keys: `number`, by GET and POST.
 
 use super::{refused_body, refused_query};
-use crate::ctx::{Ctx, Stop};
-use crate::json::Json;
+use crate::case::Level;
+use crate::ctx::{Ctx, Stop, unjudgeable};
 use crate::lab::{Answer, Request};
 
 /// Not applicable where the KME delivers one key per request.
@@ -13,8 +13,9 @@ fn several(t: &Ctx<'_>) -> Result<(), Stop> {
     }
 }
 
-pub(super) fn get(t: &Ctx<'_>, request: Request) -> Result<Answer, Stop> {
-    let answer = t.ask(t.master()?, request)?;
+/// A Get key request by GET, which a KME need not offer.
+pub(super) fn get(t: &Ctx<'_>, request: &Request) -> Result<Answer, Stop> {
+    let answer = t.supply(t.master()?, request, None)?;
     if matches!(answer.status(), Some(404 | 405 | 501)) {
         return Err(Stop::NotApplicable("GET is not offered: ENC-002 judges that".to_owned()));
     }
@@ -22,24 +23,25 @@ pub(super) fn get(t: &Ctx<'_>, request: Request) -> Result<Answer, Stop> {
 }
 
 pub(super) fn enc_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let answer = t.ask(t.master()?, Request::post_key(&t.slave()?.id, "{}"))?;
+    let answer = t.supply(t.master()?, &Request::post_key(&t.slave()?.id, "{}"), None)?;
     t.expect_keys(answer, 1, t.limits().key_size).map(drop)
 }
 
 pub(super) fn enc_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let answer = t.ask(t.master()?, Request::get_key(&t.slave()?.id, ""))?;
+    let answer = t.supply(t.master()?, &Request::get_key(&t.slave()?.id, ""), None)?;
     t.expect_keys(answer, 1, t.limits().key_size).map(drop)
 }
 
 pub(super) fn enc_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
     several(t)?;
-    let answer = get(t, Request::get_key(&t.slave()?.id, "number=2").worst(2))?;
-    t.expect_keys(answer, 2, t.limits().key_size).map(drop)
+    let answer = get(t, &Request::get_key(&t.slave()?.id, "number=2").worst(2))?;
+    // Refusing by GET what is granted by POST is no worse than not offering GET.
+    t.expect_keys_at(Level::D, answer, 2, t.limits().key_size).map(drop)
 }
 
 pub(super) fn enc_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
     several(t)?;
-    let answer = t.ask(t.master()?, Request::post_key(&t.slave()?.id, r#"{"number":2}"#).worst(2))?;
+    let answer = t.supply(t.master()?, &Request::post_key(&t.slave()?.id, r#"{"number":2}"#).worst(2), None)?;
     t.expect_keys(answer, 2, t.limits().key_size).map(drop)
 }
 
@@ -48,14 +50,7 @@ pub(super) fn enc_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let number = max.min(t.lab.config.limits.max_batch);
     t.parameters.insert("number".to_owned(), number.to_string());
     let request = Request::post_key(&t.slave()?.id, &format!("{{\"number\":{number}}}")).worst(number);
-    let answer = t.ask(t.master()?, request)?;
-    if answer.is(400) && number > 1 {
-        // Fewer may be there than are asked for: then an error is right (A-20).
-        let stored = t.status(t.master()?, &t.slave()?.id)?.member("stored_key_count").and_then(Json::integer);
-        if stored.is_some_and(|stored| stored < i128::from(number)) {
-            return Err(Stop::Inconclusive(format!("{} keys in the pool for a request of {number}", stored.unwrap_or_default())));
-        }
-    }
+    let answer = t.supply(t.master()?, &request, None)?;
     t.expect_keys(answer, number, t.limits().key_size).map(drop)
 }
 
@@ -88,7 +83,10 @@ pub(super) fn enc_013(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 pub(super) fn enc_034(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let answer = t.lab.exchange(t.master()?, Request::get_key(&t.slave()?.id, "number=1&number=2").worst(3).undefined())?;
+    let answer = t.ask(t.master()?, Request::get_key(&t.slave()?.id, "number=1&number=2").worst(3).undefined())?;
+    if let Some(why) = unjudgeable(&answer) {
+        return Err(Stop::Inconclusive(why));
+    }
     t.check("number", answer.material <= 2, "at most 2 keys", format!("{} keys", answer.material));
     t.observe_answer("number=1&number=2", &answer);
     Ok(())
