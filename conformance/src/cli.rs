@@ -8,16 +8,21 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::case::Need;
 use crate::catalogue;
-use crate::config::Config;
+use crate::config::{Config, HOOKS};
 use crate::report::{self, Report};
 use crate::run::{RunError, plan, run};
 use crate::select::{PROFILES, select};
 use crate::{diff, expected};
 
+mod badge;
+mod bundle;
+mod ics;
 mod init;
 mod options;
 mod preflight;
+mod replay;
 
 use options::{Inputs, RunFlags, Selection};
 
@@ -107,6 +112,22 @@ enum Command {
         #[arg(long, default_value = "md", value_parser = ["md", "json"])]
         format: String,
     },
+    /// Run a case of a report again, with the same seed
+    #[command(
+        after_help = "Example:\n  qkdspec replay r.json 014-ENC-027 --config lab/qkdspec.toml\n\nWhat looks at all exchanges is repeated with the cases in whose exchanges it found its faults. Exit codes are those of run."
+    )]
+    Replay(replay::Replay),
+    /// Claims (ICS): pro forma, check, draft
+    #[command(subcommand)]
+    Ics(ics::Ics),
+    /// Make a badge: a picture (SVG) and an endpoint file for shields.io
+    #[command(after_help = "Example:\n  qkdspec badge r.json\n  writes r.badge.svg and r.badge.json beside r.json")]
+    Badge(badge::Badge),
+    /// Put a report and what it rests on into a folder with sums, signed if wanted; or check one
+    #[command(
+        after_help = "Examples:\n  qkdspec bundle r.json                        writes r.bundle/\n  qkdspec bundle r.json --sign lab.key\n  qkdspec bundle --verify r.bundle --key lab.pem\n\nExit codes of --verify: 0 as it was, 1 changed or not signed by that key, 2 not readable."
+    )]
+    Bundle(bundle::Bundle),
     /// Make other forms of a report
     #[command(after_help = "Example:\n  qkdspec report r.json --to html,junit\n  writes r.html and r.junit.xml beside r.json")]
     Report {
@@ -173,11 +194,19 @@ impl Command {
             }
             Self::Run(Target::Kme { selection, inputs, flags }) => {
                 let config = inputs.config()?;
+                if flags.list_hooks {
+                    list_hooks(&config, &mut out)?;
+                    return Ok(0);
+                }
                 let mut options = flags.options(&inputs, selection)?;
                 options.colour = out.is_terminal() && !flags.no_color && std::env::var_os("NO_COLOR").is_none();
                 options::watch_interrupts(&options.interrupted);
                 return run_kme(config, &options, &flags, &mut out);
             }
+            Self::Replay(replay) => return replay.perform(&mut out),
+            Self::Ics(ics) => return ics.perform(&mut out),
+            Self::Badge(badge) => badge.perform(&mut out)?,
+            Self::Bundle(bundle) => return bundle.perform(&mut out),
             Self::Catalogue { format } => {
                 let text = if format == "json" { catalogue::json() } else { catalogue::markdown() };
                 write!(out, "{text}")?;
@@ -233,6 +262,17 @@ fn list(selection: &Selection, format: &str, out: &mut dyn Write) -> Result<(), 
             }
         }
     }
+    Ok(())
+}
+
+fn list_hooks(config: &Config, out: &mut dyn Write) -> Result<(), RunError> {
+    for (hook, what) in HOOKS {
+        let needing = catalogue::all().iter().filter(|case| case.needs.contains(&Need::Hook(hook)));
+        let needing: Vec<_> = needing.map(|case| case.id).collect();
+        let state = if config.hooks.contains_key(hook) { "configured" } else { "absent" };
+        writeln!(out, "{hook:<14} {state:<11} {:<20} {what}", needing.join(" "))?;
+    }
+    writeln!(out, "\nHooks are shell commands, run with --mode destructive only; 0 says that the command has done it.")?;
     Ok(())
 }
 

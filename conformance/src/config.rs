@@ -11,7 +11,7 @@ use crate::wire::BaseUrl;
 
 mod claims;
 
-pub(crate) use claims::Claims;
+pub(crate) use claims::{Claims, Statement};
 
 /// What is wrong with the configuration, and where.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +174,16 @@ impl Config {
         Ok(config)
     }
 
+    /// Takes the claims of a file of their own instead of `[ics]` and `[product]`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line and what to change.
+    pub fn claim(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let statement = Statement::load(path).map_err(ConfigError)?;
+        (self.ics, self.product) = (statement.ics, statement.product);
+        self.check().map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+    }
+
     pub(crate) fn path(&self, relative: &Path) -> PathBuf {
         self.folder.join(relative)
     }
@@ -212,6 +222,10 @@ impl Config {
             }
             met.push(name);
         }
+        let contradictions = self.ics.contradictions();
+        if !contradictions.is_empty() {
+            return Err(format!("[ics] contradicts itself\n  {}", contradictions.join("\n  ")));
+        }
         if self.limits.max_batch == 0 {
             return Err("[limits] max_batch = 0: at least 1 is needed".to_owned());
         }
@@ -219,8 +233,9 @@ impl Config {
             return Err(format!("[intruder] {name}: unknown; there are {}", INTRUDERS.join(", ")));
         }
         for (hook, command) in &self.hooks {
-            if !HOOKS.contains(&hook.as_str()) {
-                return Err(format!("[hooks] {hook}: unknown; there are {}", HOOKS.join(", ")));
+            let known = HOOKS.map(|(name, _)| name);
+            if !known.contains(&hook.as_str()) {
+                return Err(format!("[hooks] {hook}: unknown; there are {}", known.join(", ")));
             }
             if command.trim().is_empty() {
                 return Err(format!("[hooks] {hook}: the command is empty"));
@@ -235,7 +250,15 @@ pub(crate) const INTRUDERS: [&str; 7] =
     ["unenrolled", "expired", "not_yet_valid", "revoked", "no_client_auth", "self_signed", "lookalike"];
 
 /// What a laboratory can do to its KMEs from outside.
-pub(crate) const HOOKS: [&str; 7] = ["drain_a", "refill_a", "restart_a", "restart_b", "link_down", "link_up", "clock_forward"];
+pub(crate) const HOOKS: [(&str, &str); 7] = [
+    ("drain_a", "leave KME A with no key for master and slave, and keep it so"),
+    ("refill_a", "undo drain_a"),
+    ("restart_a", "start KME A anew; it may still be starting when the command ends"),
+    ("restart_b", "the same for KME B"),
+    ("link_down", "no new key between the KMEs"),
+    ("link_up", "undo link_down"),
+    ("clock_forward", "put the clocks of both KMEs forward, past the life of a key"),
+];
 
 /// Which certificate field carries the KME ID (014-5.1-05 leaves it open).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,6 +315,8 @@ master = "red"
         assert!(error(&GOOD.replace("schema = 1", "schema = 2")).contains("schema = 1"));
         assert!(error(&GOOD.replace("https://a.example", "a.example")).contains("https://"));
         assert!(error(&format!("{GOOD}slave = \"red\"\n")).contains("two roles"));
+        let none = "[ics]\nmulticast = { claimed = true, max = 0 }\n";
+        assert!(error(&format!("{GOOD}{none}")).contains("contradicts itself"));
         assert!(error(&format!("{GOOD}[intruder]\nexpird = \"x.pem\"\n")).contains("there are unenrolled, expired"));
         assert!(error(&format!("{GOOD}[hooks]\ndrain = \"x\"\n")).contains("drain_a"));
     }

@@ -59,6 +59,10 @@ pub enum Mode {
 }
 
 impl Mode {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        [Self::Safe, Self::Normal, Self::Destructive].into_iter().find(|mode| mode.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Safe => "safe",

@@ -34,6 +34,7 @@ mod rng;
 mod run;
 mod secret;
 mod select;
+mod sign;
 mod status;
 mod wire;
 

@@ -12,7 +12,7 @@ mod sarif;
 mod text;
 
 pub(crate) use html::html;
-pub(crate) use junit::junit;
+pub(crate) use junit::{escaped, junit};
 pub(crate) use markdown::markdown;
 pub(crate) use sarif::sarif;
 pub(crate) use text::{Screen, text};

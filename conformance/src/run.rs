@@ -43,6 +43,8 @@ pub struct Options {
     pub fail_on: String,
     /// Keys that may be delivered; absent: as configured.
     pub budget_keys: Option<u64>,
+    /// Bits of key that may be delivered; absent: as configured.
+    pub budget_bits: Option<u64>,
     /// Permits plain HTTP; the result is worth nothing then.
     pub insecure_lab: bool,
     /// Known deviations.
@@ -61,6 +63,8 @@ pub struct Options {
     pub quiet: bool,
     /// With colours.
     pub colour: bool,
+    /// Columns at which lines are broken; absent: nowhere.
+    pub width: Option<usize>,
     /// Set to end the run; the report is marked `partial`.
     pub interrupted: Arc<AtomicBool>,
 }
@@ -75,6 +79,7 @@ impl Default for Options {
             shuffle: false,
             fail_on: "S,R".to_owned(),
             budget_keys: None,
+            budget_bits: None,
             insecure_lab: false,
             expected: None,
             wait_ready: Duration::ZERO,
@@ -84,6 +89,7 @@ impl Default for Options {
             hide_key_ids: false,
             quiet: false,
             colour: false,
+            width: None,
             interrupted: Arc::default(),
         }
     }
@@ -161,6 +167,9 @@ impl<'a> Runner<'a> {
         if let Some(keys) = options.budget_keys {
             config.limits.budget_keys = keys;
         }
+        if let Some(bits) = options.budget_bits {
+            config.limits.budget_bits = bits;
+        }
         if options.mode == Mode::Destructive && !config.allow_destructive {
             return Err(RunError::Usage(
                 "--mode destructive drains, restarts and cuts: write `allow_destructive = true` at the top of the configuration to permit it".to_owned(),
@@ -177,7 +186,7 @@ impl<'a> Runner<'a> {
     fn run(mut self, out: &mut dyn Write) -> Result<Report, RunError> {
         let began = (OffsetDateTime::now_utc(), Instant::now());
         self.preflight();
-        let mut screen = Screen::new(self.options.quiet, self.options.colour);
+        let mut screen = Screen::new(self.options.quiet, self.options.colour, self.options.width);
         // Cases that only look at the others come last, whatever the order.
         let (passive, active): (Vec<&'static Case>, Vec<&'static Case>) =
             self.plan.cases.iter().partition(|case| case.is_passive());

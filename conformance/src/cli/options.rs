@@ -18,7 +18,7 @@ pub(super) struct Selection {
     /// Ids, prefixes, globs, @profile, #tag, clause:5.4, level:S; none: all
     pub(super) select: Vec<String>,
     /// What is taken away; written like the selection
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, env = "QKDSPEC_SKIP", value_delimiter = ',')]
     pub(super) skip: Vec<String>,
 }
 
@@ -31,11 +31,53 @@ pub(super) struct Inputs {
     /// Known deviations
     #[arg(long, env = "QKDSPEC_EXPECTED")]
     expected: Option<PathBuf>,
+    /// Claims, instead of [ics] and [product] of the configuration; `qkdspec ics new` makes a pro forma
+    #[arg(long, env = "QKDSPEC_ICS")]
+    ics: Option<PathBuf>,
+    /// For a connection and its handshake, as 500ms, 5s or 2min; instead of limits.connect_s
+    #[arg(long, env = "QKDSPEC_TIMEOUT_CONNECT", value_name = "TIME", value_parser = duration)]
+    timeout_connect: Option<Duration>,
+    /// For an answer; instead of limits.response_s
+    #[arg(long, env = "QKDSPEC_TIMEOUT_RESPONSE", value_name = "TIME", value_parser = duration)]
+    timeout_response: Option<Duration>,
+    /// After so long, keys drawn at A have to be at B; instead of limits.settle_ms
+    #[arg(long, env = "QKDSPEC_TIMEOUT_SETTLE", value_name = "TIME", value_parser = duration)]
+    timeout_settle: Option<Duration>,
 }
 
 impl Inputs {
+    /// The configuration with what the flags change in it.
     pub(super) fn config(&self) -> Result<Config, RunError> {
-        Ok(Config::load(&self.config)?)
+        let mut config = Config::load(&self.config)?;
+        if let Some(path) = &self.ics {
+            config.claim(path)?;
+        }
+        let limits = &mut config.limits;
+        limits.connect_s = self.timeout_connect.map_or(limits.connect_s, |time| time.as_secs_f64());
+        limits.response_s = self.timeout_response.map_or(limits.response_s, |time| time.as_secs_f64());
+        limits.settle_ms =
+            self.timeout_settle.map_or(limits.settle_ms, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        Ok(config)
+    }
+
+    pub(super) fn expected(&self) -> Option<PathBuf> {
+        self.expected.clone()
+    }
+}
+
+/// A time with its unit; without one: seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "min" => 60.0,
+        _ => return Err("write it as 500ms, 5s or 2min".to_owned()),
+    };
+    let figure: f64 = digits.parse().map_err(|_| "write it as 500ms, 5s or 2min".to_owned())?;
+    match Duration::try_from_secs_f64(figure * unit) {
+        Ok(time) if time <= Duration::from_secs(3600) => Ok(time),
+        _ => Err("no more than an hour, and not negative".to_owned()),
     }
 }
 
@@ -48,56 +90,65 @@ pub(super) struct RunFlags {
     /// Keys that may be delivered, at most
     #[arg(long, env = "QKDSPEC_BUDGET_KEYS")]
     budget_keys: Option<u64>,
+    /// Bits of key that may be delivered, at most
+    #[arg(long, env = "QKDSPEC_BUDGET_BITS")]
+    budget_bits: Option<u64>,
     /// Levels that fail the run
     #[arg(long, env = "QKDSPEC_FAIL_ON", default_value = "S,R")]
     fail_on: String,
     /// The same as --fail-on S,R,D,H
-    #[arg(long)]
+    #[arg(long, env = "QKDSPEC_STRICT")]
     strict: bool,
     /// Hexadecimal; repeats a run
     #[arg(long, env = "QKDSPEC_SEED")]
     seed: Option<String>,
     /// Run in an order drawn from the seed
-    #[arg(long)]
+    #[arg(long, env = "QKDSPEC_SHUFFLE")]
     shuffle: bool,
-    /// Wait so many seconds for the KMEs to answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    wait_ready: u64,
+    /// Wait so long for the KMEs to answer, as 60s
+    #[arg(long, env = "QKDSPEC_WAIT_READY", value_name = "TIME", default_value = "0s", value_parser = duration)]
+    wait_ready: Duration,
     /// End at the first failure
-    #[arg(long)]
+    #[arg(long, env = "QKDSPEC_FAIL_FAST")]
     fail_fast: bool,
     /// Run an inconclusive case so many times more
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, env = "QKDSPEC_RETRIES_INCONCLUSIVE", default_value_t = 1)]
     retries_inconclusive: u32,
     /// Permit plain HTTP; the report is not valid for claims
-    #[arg(long)]
+    #[arg(long, env = "QKDSPEC_INSECURE_LAB")]
     insecure_lab: bool,
     /// Exchanges in the report: of all cases, of those that did not pass, or none
-    #[arg(long, default_value = "all", value_parser = ["all", "fail", "none"])]
+    #[arg(long, env = "QKDSPEC_EVIDENCE", default_value = "all", value_parser = ["all", "fail", "none"])]
     evidence: String,
     /// Write no key IDs into the report
-    #[arg(long)]
+    #[arg(long, env = "QKDSPEC_HIDE_KEY_IDS")]
     hide_key_ids: bool,
     /// Show failures and the summary only
-    #[arg(long, short)]
+    #[arg(long, env = "QKDSPEC_QUIET", short)]
     quiet: bool,
     /// No colours
-    #[arg(long)]
+    #[arg(long, env = "QKDSPEC_NO_COLOR")]
     pub(super) no_color: bool,
+    /// Break lines at so many columns
+    #[arg(long, env = "QKDSPEC_WIDTH", value_parser = clap::value_parser!(u16).range(40..))]
+    width: Option<u16>,
+    /// List the hooks, which cases need them, and whether they are configured; run nothing
+    #[arg(long)]
+    pub(super) list_hooks: bool,
     /// Write the report (JSON)
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, env = "QKDSPEC_REPORT", value_name = "PATH")]
     pub(super) report: Option<PathBuf>,
     /// Write JUnit XML
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, env = "QKDSPEC_JUNIT", value_name = "PATH")]
     pub(super) junit: Option<PathBuf>,
     /// Write an HTML page
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, env = "QKDSPEC_HTML", value_name = "PATH")]
     pub(super) html: Option<PathBuf>,
     /// Write SARIF
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, env = "QKDSPEC_SARIF", value_name = "PATH")]
     pub(super) sarif: Option<PathBuf>,
     /// Write Markdown
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, env = "QKDSPEC_MD", value_name = "PATH")]
     pub(super) md: Option<PathBuf>,
 }
 
@@ -119,15 +170,17 @@ impl RunFlags {
             shuffle: self.shuffle,
             fail_on: if self.strict { "S,R,D,H".to_owned() } else { self.fail_on.clone() },
             budget_keys: self.budget_keys,
+            budget_bits: self.budget_bits,
             insecure_lab: self.insecure_lab,
             expected: inputs.expected.clone(),
-            wait_ready: Duration::from_secs(self.wait_ready),
+            wait_ready: self.wait_ready,
             fail_fast: self.fail_fast,
             retries_inconclusive: self.retries_inconclusive,
             evidence: self.evidence.clone(),
             hide_key_ids: self.hide_key_ids,
             quiet: self.quiet,
             colour: false,
+            width: self.width.map(usize::from),
             interrupted: Arc::default(),
         })
     }

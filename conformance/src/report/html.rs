@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::junit::escaped;
-use super::{CaseResult, Exchange, Message, Report, Verdict};
+use super::{CaseResult, Exchange, Message, Report, Verdict, escaped};
 use crate::cases::GROUPS;
 
 const STYLE: &str = "

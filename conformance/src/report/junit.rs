@@ -74,7 +74,7 @@ fn body(case: &CaseResult) -> String {
 }
 
 /// For XML and HTML, text and attributes alike.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
         match c {
             '&' => escaped.push_str("&amp;"),

@@ -10,19 +10,20 @@ use crate::catalogue::all;
 pub(crate) struct Screen {
     quiet: bool,
     colour: bool,
+    width: Option<usize>,
     group: String,
 }
 
 impl Screen {
-    pub(crate) fn new(quiet: bool, colour: bool) -> Self {
-        Self { quiet, colour, group: String::new() }
+    pub(crate) fn new(quiet: bool, colour: bool, width: Option<usize>) -> Self {
+        Self { quiet, colour, width, group: String::new() }
     }
 
     pub(crate) fn begin(&self, out: &mut dyn Write, header: &[String]) -> io::Result<()> {
         if self.quiet {
             return Ok(());
         }
-        header.iter().filter(|line| !line.is_empty()).try_for_each(|line| writeln!(out, "{line}"))?;
+        header.iter().filter(|line| !line.is_empty()).try_for_each(|line| writeln!(out, "{}", broken(line, self.width, 0, 2)))?;
         out.flush()
     }
 
@@ -61,10 +62,11 @@ impl Screen {
             keys => format!("  {keys} keys"),
         };
         let took = if result.ms > 0.0 { format!("  {:.0} ms", result.ms) } else { String::new() };
-        let mut text = format!("  {painted} {:<8} {}{keys}{took}\n", result.short(), result.title);
+        let title = broken(&format!("{}{keys}{took}", result.title), self.width, 18, 18);
+        let mut text = format!("  {painted} {:<8} {title}\n", result.short());
         let mut line = |name: &str, value: &str| {
             if !value.is_empty() {
-                text.push_str(&format!("           {name:<9} {value}\n"));
+                text.push_str(&format!("           {name:<9} {}\n", broken(value, self.width, 21, 21)));
             }
         };
         if matches!(result.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error) {
@@ -97,9 +99,38 @@ impl Screen {
             writeln!(out, "\nFailures, once more")?;
             failed.iter().try_for_each(|case| write!(out, "{}", self.lines(case)))?;
         }
-        write!(out, "\n{}", summary(report))?;
+        writeln!(out)?;
+        summary(report).lines().try_for_each(|line| writeln!(out, "{}", broken(line, self.width, 0, 2)))?;
         out.flush()
     }
+}
+
+/// Text that begins in column `at` in lines no longer than `width`, the further ones indented; without a width as it is.
+fn broken(text: &str, width: Option<usize>, at: usize, indent: usize) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let (mut lines, mut column) = (String::new(), at);
+    for (index, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > width {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if index > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        // A word longer than a line is cut.
+        for c in word.chars() {
+            if column >= width {
+                lines.push('\n');
+                lines.push_str(&" ".repeat(indent));
+                column = indent;
+            }
+            lines.push(c);
+            column += 1;
+        }
+    }
+    lines
 }
 
 fn summary(report: &Report) -> String {
@@ -143,7 +174,7 @@ fn summary(report: &Report) -> String {
 /// A finished report as text.
 pub(crate) fn text(report: &Report) -> String {
     let mut out = Vec::new();
-    let mut screen = Screen::new(false, false);
+    let mut screen = Screen::new(false, false, None);
     let header = vec![
         format!("qkdspec {}  catalogue {}  seed {}", report.tool.version, report.tool.catalogue, report.plan.seed),
         report.target.kmes.iter().map(|kme| format!("{} {}", kme.name, kme.base_url)).collect::<Vec<_>>().join("   "),
@@ -155,4 +186,19 @@ pub(crate) fn text(report: &Report) -> String {
     }
     let _ = screen.end(&mut out, report);
     String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::broken;
+
+    #[test]
+    fn lines_are_broken_at_words_and_words_only_if_they_must() {
+        assert_eq!(broken("as  it is", None, 0, 2), "as  it is");
+        assert_eq!(broken("one two three", Some(9), 0, 2), "one two\n  three");
+        assert_eq!(broken("one two", Some(9), 4, 4), "one\n    two");
+        assert_eq!(broken("0123456789ab", Some(8), 0, 2), "01234567\n  89ab");
+        let long = broken(&"word ".repeat(50), Some(40), 21, 21);
+        assert!(long.lines().skip(1).all(|line| line.chars().count() <= 40 && line.starts_with(&" ".repeat(21))), "{long}");
+    }
 }

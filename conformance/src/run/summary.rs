@@ -154,6 +154,9 @@ impl Runner<'_> {
         if let Some(path) = self.lab.kmes().find(|kme| !kme.url.prefix.is_empty()) {
             told.insert("path prefix (A-42)".to_owned(), path.url.prefix.clone());
         }
+        if self.lab.config.ics.derived {
+            told.insert("claims".to_owned(), "derived from what the KMEs show, not stated by the vendor".to_owned());
+        }
         if !self.lab.config.ics.revocation {
             told.insert("revocation".to_owned(), "not claimed, so not tested: TLS-009 proves nothing".to_owned());
         }
