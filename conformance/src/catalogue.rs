@@ -7,6 +7,12 @@ use serde_json::{Value, json};
 use crate::case::{Case, Need};
 use crate::cases::GROUPS;
 
+mod document;
+mod readings;
+
+pub(crate) use document::{markdown, pages};
+pub(crate) use readings::reading;
+
 /// Version of the catalogue: raised with every change that may change a verdict.
 pub(crate) const VERSION: &str = "0.1";
 
@@ -44,6 +50,7 @@ pub(crate) fn case_json(case: &Case) -> Value {
         "impact": case.impact,
         "requirements": case.requirements.iter().map(|id| requirement(id)).collect::<Vec<_>>(),
         "ambiguities": case.ambiguities,
+        "readings": case.ambiguities.iter().filter_map(|id| Some(reading(id)?.1)).collect::<Vec<_>>(),
         "stimulus": case.stimulus,
         "accepted": case.accepted,
         "needs": case.needs.iter().map(|need| need_text(*need)).collect::<Vec<_>>(),
@@ -56,49 +63,16 @@ pub(crate) fn case_json(case: &Case) -> Value {
 
 pub(crate) fn json() -> String {
     let cases: Vec<_> = all().iter().map(|case| case_json(case)).collect();
-    let catalogue = json!({ "catalogue": VERSION, "edition": { "etsi014": "1.1.1" }, "cases": cases });
+    let catalogue = json!({ "catalogue": VERSION, "licence": "BSD-3-Clause OR Apache-2.0 OR MIT", "edition": { "etsi014": "1.1.1" }, "cases": cases });
     serde_json::to_string_pretty(&catalogue).unwrap_or_default() + "\n"
 }
 
 /// A page per case.
 pub(crate) fn explained(case: &Case) -> String {
-    let list = |items: Vec<String>| if items.is_empty() { "–".to_owned() } else { items.join(", ") };
-    let owned = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
-    let lines = [
-        ("level", format!("{:?} ({})", case.level, case.level.words())),
-        ("requires", list(case.requirements.iter().map(|id| requirement(id)).collect())),
-        ("readings", list(owned(case.ambiguities))),
-        ("stimulus", case.stimulus.to_owned()),
-        ("accepted", case.accepted.to_owned()),
-        ("needs", list(case.needs.iter().map(|need| need_text(*need)).collect())),
-        ("applies", case.when.expression().to_owned()),
-        ("keys", format!("{} (M: a full request; in brackets: only if the KME is wrong)", case.cost.text())),
-        ("tags", list(owned(&case.tags()))),
-        ("mutants", list(owned(case.kills))),
-    ];
     let mut text = format!("{}  version {}\n{}\n\n", case.id, case.version, case.title);
-    for (name, value) in lines {
-        text.push_str(&format!("{name:<10}{value}\n"));
-    }
-    text
-}
-
-/// The test-purpose document.
-pub(crate) fn markdown() -> String {
-    let mut text = format!(
-        "# Test purposes for ETSI GS QKD 014 V1.1.1, KME under test\n\nCatalogue {VERSION}, {} cases. Made by `qkdspec catalogue`.\n",
-        all().len()
-    );
-    for (group, title, cases) in GROUPS {
-        text.push_str(&format!("\n## {group}: {title}\n"));
-        for case in cases {
-            let rest = explained(case);
-            let rest = rest.split_once("\n\n").map_or("", |(_, rest)| rest);
-            text.push_str(&format!("\n### {} – {}\n\n", case.id, case.title));
-            for line in rest.lines() {
-                let (name, value) = line.split_at(10.min(line.len()));
-                text.push_str(&format!("- **{}**: {value}\n", name.trim()));
-            }
+    for (name, lines) in document::facts(case) {
+        for (at, line) in lines.iter().enumerate() {
+            text.push_str(&format!("{:<10}{line}\n", if at == 0 { name } else { "" }));
         }
     }
     text

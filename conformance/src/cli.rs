@@ -105,9 +105,14 @@ enum Command {
     /// Run cases
     #[command(subcommand)]
     Run(Target),
-    /// Print the catalogue of test purposes
-    #[command(after_help = "Example:\n  qkdspec catalogue --format md > test-purposes.md")]
+    /// Print the catalogue of test purposes, or write a page per case
+    #[command(
+        after_help = "Examples:\n  qkdspec catalogue --format md > test-purposes.md\n  qkdspec catalogue --dir purposes        purposes/README.md is the list\n\nThe text may also be used under BSD-3-Clause."
+    )]
     Catalogue {
+        /// Write a page per case into this folder, made if absent
+        #[arg(long, value_name = "DIR", conflicts_with = "format")]
+        dir: Option<PathBuf>,
         /// md or json
         #[arg(long, default_value = "md", value_parser = ["md", "json"])]
         format: String,
@@ -207,7 +212,13 @@ impl Command {
             Self::Ics(ics) => return ics.perform(&mut out),
             Self::Badge(badge) => badge.perform(&mut out)?,
             Self::Bundle(bundle) => return bundle.perform(&mut out),
-            Self::Catalogue { format } => {
+            Self::Catalogue { dir: Some(dir), .. } => {
+                fs::create_dir_all(&dir).map_err(|error| RunError::Usage(format!("{}: {error}", dir.display())))?;
+                let pages = catalogue::pages();
+                pages.iter().try_for_each(|(name, text)| write_file(&dir.join(name), text))?;
+                writeln!(out, "{}: {} files", dir.display(), pages.len())?;
+            }
+            Self::Catalogue { format, .. } => {
                 let text = if format == "json" { catalogue::json() } else { catalogue::markdown() };
                 write!(out, "{text}")?;
             }

@@ -271,3 +271,17 @@ fn every_command_has_an_example() {
     }
     assert!(leaves > 15, "{leaves}");
 }
+
+#[test]
+fn the_catalogue_is_written_page_by_page() {
+    let bench = Bench::new("");
+    bench.expect(0, &["catalogue", "--dir", "purposes"]);
+    let page = bench.read("purposes/014-DEC-006.md");
+    for text in ["014-6.4-06", "stimulus", "accepted", "M102", "BSD-3-Clause"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(bench.read("purposes/README.md").contains("[014-DEC-006](014-DEC-006.md)"));
+    assert!(bench.read("purposes/LICENSE").contains("Redistribution and use"));
+    fs::write(bench.path("file"), "").expect("written");
+    assert!(bench.refused(&["catalogue", "--dir", "file/purposes"]).contains("file/purposes"));
+}
