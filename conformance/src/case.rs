@@ -130,7 +130,8 @@ impl Cost {
 
     /// In keys.
     pub(crate) fn worst(self, batch: u64, per_request: u64) -> u64 {
-        self.sure + self.wrongly + self.batches * batch + self.wrong_batches * per_request
+        let full = self.batches.saturating_mul(batch).saturating_add(self.wrong_batches.saturating_mul(per_request));
+        (self.sure + self.wrongly).saturating_add(full)
     }
 
     /// In words.

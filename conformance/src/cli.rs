@@ -12,7 +12,7 @@ use crate::case::Need;
 use crate::catalogue;
 use crate::config::{Config, HOOKS};
 use crate::report::{self, Report};
-use crate::run::{RunError, plan, run};
+use crate::run::{RunError, plan, run_guarded};
 use crate::select::{PROFILES, select};
 use crate::{diff, expected};
 
@@ -288,19 +288,21 @@ fn list_hooks(config: &Config, out: &mut dyn Write) -> Result<(), RunError> {
 }
 
 fn run_kme(config: Config, options: &crate::Options, flags: &RunFlags, out: &mut dyn Write) -> Result<u8, RunError> {
-    let report = run(config, options, out)?;
-    for (path, form) in
-        [(&flags.report, "json"), (&flags.junit, "junit"), (&flags.html, "html"), (&flags.sarif, "sarif"), (&flags.md, "md")]
-    {
-        if let Some(path) = path {
-            // All forms are made from a report that has passed the last gate.
-            write_file(path, &rendered(&report, form))?;
-        }
-    }
-    Ok(report.summary.exit)
+    let forms: [(_, &'static str); 5] =
+        [(&flags.report, "json"), (&flags.junit, "junit"), (&flags.html, "html"), (&flags.sarif, "sarif"), (&flags.md, "md")];
+    let wanted: Vec<_> = forms.into_iter().filter_map(|(path, form)| Some((path.as_deref()?, form))).collect();
+    // Better now than after the keys are spent.
+    wanted.iter().try_for_each(|(path, _)| writable(path))?;
+    let guarded = run_guarded(config, options, out)?;
+    let write = |(path, form): &(&Path, &'static str)| write_file(path, &guarded.rendered(form)?);
+    // One that cannot be written does not keep the others from being written.
+    let written: Vec<_> = wanted.iter().map(write).collect();
+    written.into_iter().collect::<Result<(), _>>()?;
+    Ok(guarded.report.summary.exit)
 }
 
-fn rendered(report: &Report, form: &str) -> String {
+/// A report in one of its forms.
+pub(crate) fn rendered(report: &Report, form: &str) -> String {
     match form {
         "html" => report::html(report),
         "junit" => report::junit(report),
@@ -328,6 +330,18 @@ fn load(path: &Path) -> Result<Report, RunError> {
     } else {
         Err(RunError::Usage(format!("{}: schema {}, not 1", path.display(), report.schema)))
     }
+}
+
+/// Whether a file can be written; it is left as it was.
+fn writable(path: &Path) -> Result<(), RunError> {
+    let new = !path.exists();
+    let opened = fs::OpenOptions::new().create(true).append(true).open(path);
+    opened.map_err(|error| RunError::Usage(format!("{}: cannot be written: {error}", path.display())))?;
+    // An empty file would be taken for a report.
+    if new {
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), RunError> {

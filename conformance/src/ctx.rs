@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::bounds;
 use crate::case::{Case, Level};
 use crate::lab::{Answer, Api, Key, Kme, Lab, Request, Sae, Session};
 use crate::report::Check;
 use crate::report::Verdict;
 use crate::rng::Rng;
+use crate::secret::printable;
 use crate::status::Limits;
 use crate::wire::WireError;
 
@@ -50,6 +52,9 @@ pub(crate) struct Ctx<'a> {
     pub(crate) observed: Vec<String>,
     /// The case was inconclusive before.
     pub(crate) again: bool,
+    /// Something was not met because a KME could not be reached.
+    pub(crate) away: bool,
+    refused_before: u64,
 }
 
 /// Why an answer says nothing of the KME: it was out of reach, or says itself that it cannot at present.
@@ -68,17 +73,9 @@ pub(crate) fn not_yet(answer: &Answer) -> bool {
 
 impl<'a> Ctx<'a> {
     pub(crate) fn new(lab: &'a Lab, case: &'a Case, fail_on: &'a [Level], limits: &'a Limits, rng: Rng) -> Self {
-        Self {
-            lab,
-            case,
-            fail_on,
-            limits,
-            rng,
-            checks: Vec::new(),
-            parameters: BTreeMap::new(),
-            observed: Vec::new(),
-            again: false,
-        }
+        let refused_before = lab.refused();
+        let (checks, parameters, observed) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { lab, case, fail_on, limits, rng, checks, parameters, observed, again: false, away: false, refused_before }
     }
 
     // ------------------------------------------------------------------------------------------------- who is there
@@ -277,14 +274,22 @@ impl<'a> Ctx<'a> {
 
     /// Enters a check at another level.
     pub(crate) fn check_at(&mut self, level: Level, part: &str, met: bool, accepted: &str, got: impl Into<String>) {
+        // A KME that restarts in between has not failed; one that goes down by a stimulus has.
+        if !met && !self.case.negative && self.lab.refused() > self.refused_before {
+            self.away = true;
+            return;
+        }
         let verdict = judged(met, level, self.fail_on);
         let level = if level == self.case.level { String::new() } else { format!("{level:?}") };
-        self.checks.push(Check { part: part.to_owned(), verdict, level, accepted: accepted.to_owned(), got: got.into() });
+        // What a KME says gets into checks here, and nowhere else.
+        let told = |text: &str| self.lab.vault.told(text, bounds::TOLD);
+        let check = Check { part: printable(part), verdict, level, accepted: told(accepted), got: told(&got.into()) };
+        self.checks.push(check);
     }
 
     /// Records what cannot be wrong.
     pub(crate) fn observe(&mut self, what: impl Into<String>) {
-        self.observed.push(what.into());
+        self.observed.push(self.lab.vault.told(&what.into(), bounds::TOLD));
     }
 
     /// The outcome of a stimulus to which the standard says nothing.

@@ -3,6 +3,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::bounds;
+
 /// A JSON value. Strings are wiped, since any of them may be key material.
 pub(crate) enum Json {
     Null,
@@ -22,7 +24,7 @@ pub(crate) struct Facts {
     pub(crate) not_utf8: bool,
     /// Something other than white space follows the value.
     pub(crate) trailing: bool,
-    /// Names that occur twice in one object.
+    /// Names that occur twice in one object, the first ones.
     pub(crate) duplicates: Vec<String>,
 }
 
@@ -53,10 +55,11 @@ impl Json {
         matches!(self, Self::Object(_))
     }
 
-    /// The value of an integer, however it is spelt (`2.0` is one).
+    /// The value of an integer, however it is spelt (`2.0` is one), if it can be reckoned with.
     pub(crate) fn integer(&self) -> Option<i128> {
         let Self::Number(spelt) = self else { return None };
-        spelt.parse().ok().or_else(|| {
+        let whole: Option<i128> = spelt.parse().ok();
+        whole.filter(|value| value.unsigned_abs() < 1 << 100).or_else(|| {
             let value: f64 = spelt.parse().ok()?;
             // Beyond 2^53 a float is no witness.
             #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
@@ -93,9 +96,6 @@ impl Json {
 
 /// Told of a text that may be JSON, but is more than this program reads.
 pub(crate) const TOO_MUCH: &str = "nested too deep, or too many values";
-
-const MAX_DEPTH: usize = 64;
-const MAX_VALUES: usize = 200_000;
 
 /// Reads one value from the start of `body`.
 pub(crate) fn read(body: &[u8]) -> Result<(Json, Facts), &'static str> {
@@ -150,7 +150,7 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Json, &'static str> {
         self.values += 1;
-        if depth > MAX_DEPTH || self.values > MAX_VALUES {
+        if depth > bounds::DEPTH || self.values > bounds::VALUES {
             return Err(TOO_MUCH);
         }
         match self.peek().ok_or("ends before the value does")? {
@@ -221,7 +221,7 @@ impl Reader<'_> {
             }
             self.space();
             let value = self.value(depth + 1)?;
-            if !names.insert(name.clone()) {
+            if !names.insert(name.clone()) && self.facts.duplicates.len() < bounds::DUPLICATES {
                 self.facts.duplicates.push(name.clone());
             }
             members.push((name, value));
@@ -352,6 +352,7 @@ mod tests {
         assert_eq!(integer("-1e2"), Some(-100));
         assert_eq!(integer("1.5"), None);
         assert_eq!(integer("\"1\""), None);
+        assert_eq!(integer(&i128::MIN.to_string()), None);
         assert_eq!(integer("9007199254740993"), Some(9_007_199_254_740_993));
     }
 }

@@ -24,9 +24,10 @@ mod session;
 
 pub(crate) use answer::{Answer, Key};
 pub(crate) use books::{Budget, Ledger};
-pub(crate) use evidence::{cut, printable};
 pub(crate) use request::{Api, Request};
 pub(crate) use session::Session;
+
+pub(crate) use crate::secret::{cut, printable};
 
 /// A KME under test.
 pub(crate) struct Kme {
@@ -83,6 +84,8 @@ pub(crate) struct Lab {
     pub(crate) interrupted: Arc<AtomicBool>,
     current: AtomicUsize,
     exchanges: AtomicU64,
+    /// Connections that could not be made.
+    refused: AtomicU64,
     budget: Mutex<Budget>,
     ledger: Mutex<Ledger>,
     passive: Mutex<Passive>,
@@ -116,6 +119,10 @@ impl Lab {
             let sae = Sae { name: name.clone(), id: sae.id.clone(), side: sae.kme, credentials, tls: Arc::new(tls) };
             saes.insert(name.clone(), sae);
         }
+        // A file that cannot be read is a fault of the configuration, and not of a case.
+        for (name, certificate) in &config.intruder {
+            certificate.load(&config).map_err(|error| format!("[intruder] {name}: {error}"))?;
+        }
         let budget = Budget::new(config.limits.budget_keys, config.limits.budget_bits);
         Ok(Self {
             config,
@@ -127,6 +134,7 @@ impl Lab {
             interrupted,
             current: AtomicUsize::new(usize::MAX),
             exchanges: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             budget: Mutex::new(budget),
             ledger: Mutex::default(),
             passive: Mutex::default(),
@@ -153,10 +161,7 @@ impl Lab {
 
     /// The certificate of that name in `[intruder]`.
     pub(crate) fn intruder(&self, name: &str) -> Option<Result<Credentials, String>> {
-        Some(match self.config.intruder.get(name)? {
-            CertificateConfig::Path(path) => Credentials::load(&self.config.path(path), None),
-            CertificateConfig::Paths { cert, key } => Credentials::load(&self.config.path(cert), Some(&self.config.path(key))),
-        })
+        Some(self.config.intruder.get(name)?.load(&self.config))
     }
 
     /// The case to which exchanges belong from now on.
@@ -207,8 +212,19 @@ impl Lab {
                 *next = turn + Duration::from_secs_f64((1.0 / rate).min(60.0));
                 turn
             };
-            thread::sleep(turn.saturating_duration_since(Instant::now()));
+            while Instant::now() < turn && !self.interrupted.load(Ordering::SeqCst) {
+                thread::sleep(turn.saturating_duration_since(Instant::now()).min(Duration::from_millis(100)));
+            }
         }
+    }
+
+    fn worst_bits(&self, request: &Request) -> u64 {
+        request.worst_bits(self.passive().default_bits.unwrap_or(256))
+    }
+
+    /// Connections that could not be made so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
     }
 
     /// Refuses what the mode forbids or the budget cannot bear.
@@ -220,10 +236,20 @@ impl Lab {
             if self.mode == Mode::Safe {
                 return Err(Stop::Skip("safe mode sends nothing that can deliver a key".to_owned()));
             }
-            self.budget().reserve(request.worst_keys, request.worst_bits())?;
+            let bits = self.worst_bits(request);
+            self.budget().reserve(request.worst_keys, bits)?;
         }
         self.pace();
         Ok(())
+    }
+}
+
+impl CertificateConfig {
+    fn load(&self, config: &Config) -> Result<Credentials, String> {
+        match self {
+            Self::Path(path) => Credentials::load(&config.path(path), None),
+            Self::Paths { cert, key } => Credentials::load(&config.path(cert), Some(&config.path(key))),
+        }
     }
 }
 

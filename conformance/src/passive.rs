@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::bounds;
 use crate::case::Level;
 use crate::json::Json;
 use crate::lab::{Answer, Api, Key, Kme, Ledger, Request};
-use crate::secret::{Fingerprint, Vault, is_uuid};
+use crate::secret::{Fingerprint, Vault, is_uuid, searched, without_dense_words};
 
 /// What one passive case has seen.
 #[derive(Default)]
@@ -42,6 +43,7 @@ pub(crate) struct Passive {
 struct Look<'a> {
     tallies: &'a mut BTreeMap<&'static str, Tally>,
     answer: &'a Answer,
+    vault: &'a Vault,
 }
 
 impl Look<'_> {
@@ -55,7 +57,8 @@ impl Look<'_> {
         if !met {
             tally.count += 1;
             if tally.findings.len() < KEPT {
-                let got = if got.is_empty() { self.answer.shown.clone() } else { got.to_owned() };
+                let got = if got.is_empty() { &self.answer.shown } else { got };
+                let got = self.vault.told(got, bounds::TOLD);
                 tally.findings.push(Finding { level, exchange: self.answer.n, accepted, got });
             }
         }
@@ -66,13 +69,13 @@ impl Passive {
     /// Looks at an exchange; `ledger` is as it was before.
     pub(crate) fn observe(&mut self, kme: &Kme, request: &Request, answer: &Answer, ledger: &Ledger, vault: &Vault) {
         let Ok(response) = &answer.outcome else { return };
-        let mut look = Look { tallies: &mut self.tallies, answer };
+        let mut look = Look { tallies: &mut self.tallies, answer, vault };
         if request.raw.is_none() {
             let faults = response.framing.join("; ");
             look.judge_at("014-WIR-004", None, faults.is_empty(), "a body exactly as long as announced", &faults);
         }
         redirects(&mut look, kme);
-        errors_tell_nothing(&mut look, vault);
+        errors_tell_nothing(&mut look);
         if request.api == Api::Other {
             return;
         }
@@ -82,13 +85,13 @@ impl Passive {
             containers(&mut look, request);
             caching(&mut look, request);
             for (index, key) in answer.keys.iter().enumerate() {
-                self.key(request, answer, ledger, index, key);
+                self.key(request, answer, ledger, vault, index, key);
             }
         }
     }
 
-    fn key(&mut self, request: &Request, answer: &Answer, ledger: &Ledger, index: usize, key: &Key) {
-        let mut look = Look { tallies: &mut self.tallies, answer };
+    fn key(&mut self, request: &Request, answer: &Answer, ledger: &Ledger, vault: &Vault, index: usize, key: &Key) {
+        let mut look = Look { tallies: &mut self.tallies, answer, vault };
         look.judge("014-ENC-020", is_uuid(&key.id), "`key_ID` as 8-4-4-4-12 hexadecimal digits");
         look.judge(
             "014-ENC-022",
@@ -142,6 +145,7 @@ impl Passive {
 }
 
 fn degenerate(octets: &[u8]) -> Option<&'static str> {
+    let octets = &octets[..octets.len().min(bounds::KEY_HEAD)];
     let steps = |step: u8| octets.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
     if steps(0) {
         return Some("all octets are equal");
@@ -178,8 +182,7 @@ fn wire(look: &mut Look<'_>) {
     }
     if matches!(response.status, 200 | 400 | 503) {
         let right = response.media_type().as_deref() == Some("application/json");
-        let got =
-            format!("{} with Content-Type {:?}", response.status, response.header("content-type").map(crate::lab::printable));
+        let got = format!("{} with Content-Type {:?}", response.status, response.header("content-type"));
         let level = (response.status != 200).then_some(Level::D);
         look.judge_at("014-WIR-001", level, right, "application/json", &got);
         let utf8 = std::str::from_utf8(response.body.expose()).is_ok() && !response.body.expose().starts_with(b"\xef\xbb\xbf");
@@ -188,8 +191,8 @@ fn wire(look: &mut Look<'_>) {
         match answer.json {
             Ok(_) => {
                 look.judge_at("014-WIR-003", level, !answer.facts.trailing, "one JSON text and nothing after it", "");
-                let got = answer.facts.duplicates.join(", ");
-                let got = format!("twice in one object: {}", crate::lab::printable(&got));
+                let names: Vec<_> = answer.facts.duplicates.iter().map(|name| without_dense_words(searched(name))).collect();
+                let got = format!("twice in one object: {}", names.join(", "));
                 look.judge_at("014-WIR-003", Some(Level::H), answer.facts.duplicates.is_empty(), "no duplicate members", &got);
             }
             // That is a limit of this program.
@@ -225,14 +228,15 @@ fn errors(look: &mut Look<'_>, request: &Request) {
     }
 }
 
-fn errors_tell_nothing(look: &mut Look<'_>, vault: &Vault) {
+fn errors_tell_nothing(look: &mut Look<'_>) {
     let answer = look.answer;
     let Ok(response) = &answer.outcome else { return };
     if response.status < 400 {
         return;
     }
     let body = response.body.expose();
-    let text = String::from_utf8_lossy(&body[..body.len().min(64 * 1024)]);
+    let body = &body[..body.len().min(bounds::HEAD)];
+    let text = String::from_utf8_lossy(body);
     let traces = ["Traceback (most recent", "panicked at", "Exception in thread", "\n\tat ", "\\n\\tat ", "stack backtrace"];
     let paths =
         ["/home/", "/usr/lib", "/usr/src/", "/var/lib/", "/etc/", "/root/", "C:\\", ".py\", line", ".rs:", ".java:", ".go:"];
@@ -241,7 +245,7 @@ fn errors_tell_nothing(look: &mut Look<'_>, vault: &Vault) {
         let kinds: [fn(&u8) -> bool; 3] = [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit];
         word.len() >= 43 && kinds.iter().all(|kind| word.bytes().any(|octet| kind(&octet)))
     });
-    let why = if answer.material > 0 || vault.betrayed_by(body) {
+    let why = if answer.material > 0 || look.vault.betrayed_by(body) {
         "key material"
     } else if keylike {
         "what looks like key material"
@@ -290,7 +294,7 @@ fn caching(look: &mut Look<'_>, request: &Request) {
     let forbidden = control.contains("no-store") || control.contains("no-cache") || control.contains("private");
     let allowed = control.contains("public") || control.contains("max-age") && !control.contains("max-age=0");
     let met = if request.method == "GET" { forbidden && !control.contains("public") } else { !allowed || forbidden };
-    let got = format!("Cache-Control {:?}", crate::lab::printable(&control));
+    let got = format!("Cache-Control {:?}", control);
     look.judge_at("014-ENC-035", None, met, "Cache-Control: no-store", &got);
 }
 
@@ -304,6 +308,10 @@ mod tests {
         assert!(degenerate(&std::array::from_fn::<u8, 32, _>(|i| i as u8)).is_some());
         assert!(degenerate(b"an ordinary sentence, 32 octets.").is_some());
         assert!(degenerate(&[7, 1, 9, 200, 33, 6, 78, 90, 7, 1, 9, 200, 33, 6, 78, 90]).is_some());
+        // Of a very long key the beginning is looked at; all of it would take hours.
+        let mut long = vec![0; 3_000_000];
+        long[4000] = 1;
+        assert!(degenerate(&long).is_none());
         let mut rng = crate::rng::Rng::new(7, "keys");
         for _ in 0..20_000 {
             assert!(degenerate(&rng.octets::<16>()).is_none());

@@ -4,12 +4,15 @@ use crate::case::Case;
 use crate::catalogue::VERSION;
 use crate::config::Config;
 use crate::lab::Mode;
+use crate::run::FEED;
 
 /// An ordered list of cases with what determines it.
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) mode: Mode,
     pub(crate) cases: Vec<&'static Case>,
+    /// How often a case is run at most: again while it is inconclusive.
+    pub(crate) attempts: u64,
 }
 
 impl Plan {
@@ -22,9 +25,11 @@ impl Plan {
         crate::sha256(text.as_bytes())
     }
 
-    /// Keys at worst, with these two meanings of a full request.
+    /// Keys at worst, with these two meanings of a full request, if every case is run as often as it may be.
     pub(crate) fn worst(&self, batch: u64, per_request: u64) -> u64 {
-        self.cases.iter().map(|case| case.cost.worst(batch, per_request)).sum()
+        let cases = self.cases.iter().map(|case| case.cost.worst(batch, per_request)).fold(0, u64::saturating_add);
+        let fed = self.mode != Mode::Safe && self.cases.iter().any(|case| case.is_passive());
+        cases.saturating_mul(self.attempts).saturating_add(if fed { FEED } else { 0 })
     }
 
     /// For people.
@@ -39,13 +44,14 @@ impl Plan {
             text.push('\n');
         }
         text.push_str(&format!(
-            "\n{} cases, mode {}, seed {:x}, plan {}\nworst cost {} keys of {} (M = limits.max_batch = {batch}; known exactly once Status is)\n",
+            "\n{} cases, mode {}, seed {:x}, plan {}\nworst cost {} keys of {}, each case run {} times (M = limits.max_batch = {batch}; known exactly once Status is)\n",
             self.cases.len(),
             self.mode.name(),
             self.seed,
             &self.sha256()[..12],
             self.worst(batch, batch),
             config.limits.budget_keys,
+            self.attempts,
         ));
         text
     }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod foreign;
 mod html;
 mod junit;
 mod markdown;
 mod sarif;
 mod text;
 
+pub(crate) use foreign::{blanked, with_foreign};
 pub(crate) use html::html;
 pub(crate) use junit::{escaped, junit};
 pub(crate) use markdown::markdown;
@@ -255,7 +257,7 @@ pub struct LedgerFacts {
     pub delivered: u64,
     /// Keys delivered to slaves.
     pub retrieved: u64,
-    /// Requests that the budget forbade.
+    /// Requests and cases that the budget forbade.
     pub over_budget: u64,
     /// Keys that no slave has fetched.
     pub left: Vec<LeftBehind>,

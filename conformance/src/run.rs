@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,18 @@ use crate::ctx::Stop;
 use crate::expected::Expected;
 use crate::lab::{Answer, Lab, Mode, Request};
 use crate::plan::Plan;
-use crate::report::{CaseResult, Report, Screen, Verdict};
+use crate::report::{CaseResult, Report, Screen, Verdict, blanked};
 use crate::rng::Rng;
 use crate::select::select;
 use crate::status::Limits;
 
 mod attempt;
+mod gate;
 mod summary;
 mod tidy;
+
+pub(crate) use gate::Guarded;
+pub(crate) use tidy::FEED;
 
 /// What to run, and how.
 #[derive(Clone, Debug)]
@@ -103,7 +107,7 @@ pub enum RunError {
     #[error("{0}")]
     Usage(String),
     /// A report would have shown a key.
-    #[error("the {0} would show key material: nothing is written. This is a defect of qkdspec; please report it")]
+    #[error("the {0} would show key material: it is not written. This is a defect of qkdspec; please report it")]
     Redaction(&'static str),
     /// The screen cannot be written to.
     #[error("cannot write: {0}")]
@@ -121,6 +125,11 @@ impl From<ConfigError> for RunError {
 /// # Errors
 /// [`RunError`]: whatever the KMEs do is in the report and is no error.
 pub fn run(config: Config, options: &Options, out: &mut dyn Write) -> Result<Report, RunError> {
+    Ok(run_guarded(config, options, out)?.report)
+}
+
+/// The same, with what every form of the report is searched for.
+pub(crate) fn run_guarded(config: Config, options: &Options, out: &mut dyn Write) -> Result<Guarded, RunError> {
     Runner::new(config, options)?.run(out)
 }
 
@@ -145,7 +154,8 @@ pub(crate) fn plan(options: &Options) -> Result<Plan, RunError> {
     if options.shuffle {
         Rng::new(seed, "order").shuffle(&mut cases);
     }
-    Ok(Plan { seed, mode: options.mode, cases })
+    let attempts = u64::from(options.retries_inconclusive) + 1;
+    Ok(Plan { seed, mode: options.mode, cases, attempts })
 }
 
 pub(crate) struct Runner<'a> {
@@ -160,6 +170,8 @@ pub(crate) struct Runner<'a> {
     facts: Vec<(usize, Answer)>,
     /// The last known-good exchange worked, and nothing has happened since.
     sane: bool,
+    /// Something was not written because it held a key.
+    withheld: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -180,24 +192,36 @@ impl<'a> Runner<'a> {
         let expected = options.expected.as_deref().map(Expected::load).transpose().map_err(RunError::Usage)?.unwrap_or_default();
         let lab = Lab::new(config, options.mode, options.insecure_lab, options.interrupted.clone()).map_err(RunError::Usage)?;
         let limits = Limits::default();
-        Ok(Self { lab, options, plan, fail_on, expected, limits, unreachable: None, facts: Vec::new(), sane: false })
+        Ok(Self {
+            lab,
+            options,
+            plan,
+            fail_on,
+            expected,
+            limits,
+            unreachable: None,
+            facts: Vec::new(),
+            sane: false,
+            withheld: false,
+        })
     }
 
-    fn run(mut self, out: &mut dyn Write) -> Result<Report, RunError> {
+    fn run(mut self, out: &mut dyn Write) -> Result<Guarded, RunError> {
         let began = (OffsetDateTime::now_utc(), Instant::now());
         self.preflight();
         let mut screen = Screen::new(self.options.quiet, self.options.colour, self.options.width);
         // Cases that only look at the others come last, whatever the order.
         let (passive, active): (Vec<&'static Case>, Vec<&'static Case>) =
             self.plan.cases.iter().partition(|case| case.is_passive());
-        self.show(out, |lines| screen.begin(lines, &self.header()))?;
+        let mut lines = Vec::new();
+        screen.begin(&mut lines, &self.header())?;
+        self.put(&lines, &[], out)?;
         let mut results: BTreeMap<&'static str, CaseResult> = BTreeMap::new();
         let mut ended = false;
         for case in active {
             let result = if ended { self.untouched(case) } else { self.case(case) };
-            ended |= self.lab.interrupted.load(std::sync::atomic::Ordering::SeqCst)
-                || self.options.fail_fast && result.verdict == Verdict::Fail;
-            self.show(out, |lines| screen.case(lines, &result))?;
+            ended |= self.interrupted() || self.options.fail_fast && result.verdict == Verdict::Fail;
+            self.show(&mut screen, &result, out)?;
             results.insert(case.id, result);
         }
         if !passive.is_empty() {
@@ -206,32 +230,23 @@ impl<'a> Runner<'a> {
             }
             for case in passive {
                 let result = self.judge(case);
-                self.show(out, |lines| screen.case(lines, &result))?;
+                self.show(&mut screen, &result, out)?;
                 results.insert(case.id, result);
             }
         }
         let mut report = self.report(results, began);
         self.expected.apply(&mut report, began.0);
-        summary::conclude(&mut report, self.lab.interrupted.load(std::sync::atomic::Ordering::SeqCst));
-        if self.options.hide_key_ids {
-            report = self.without_key_ids(&report);
-        }
-        if self.lab.vault.betrayed_by(report.json().as_bytes()) {
-            return Err(RunError::Redaction("report"));
-        }
-        self.show(out, |lines| screen.end(lines, &report))?;
-        Ok(report)
+        summary::conclude(&mut report, self.interrupted());
+        let report = self.gated(&report)?;
+        let (mut lines, mut own) = (Vec::new(), Vec::new());
+        screen.end(&mut lines, &report)?;
+        screen.end(&mut own, &blanked(&report).map_err(|_| RunError::Redaction("screen"))?)?;
+        self.put(&lines, &own, out)?;
+        Ok(Guarded::new(report, self.lab.vault))
     }
 
-    /// Writes to the screen what holds no key.
-    fn show(&self, out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), RunError> {
-        let mut lines = Vec::new();
-        write(&mut lines)?;
-        if self.lab.vault.betrayed_by(&lines) {
-            return Err(RunError::Redaction("screen"));
-        }
-        out.write_all(&lines)?;
-        Ok(out.flush()?)
+    fn interrupted(&self) -> bool {
+        self.lab.interrupted.load(Ordering::SeqCst)
     }
 
     /// Reaches the KMEs and learns what Status says; costs no key.
@@ -243,7 +258,7 @@ impl<'a> Runner<'a> {
                 Stop::Inconclusive(why) | Stop::Error(why) | Stop::Skip(why) | Stop::NotApplicable(why) => why,
                 Stop::Judged | Stop::Interrupted => "interrupted".to_owned(),
             });
-            if self.unreachable.is_none() || Instant::now() >= until {
+            if self.unreachable.is_none() || Instant::now() >= until || self.interrupted() {
                 break;
             }
             thread::sleep(Duration::from_millis(500));

@@ -3,6 +3,9 @@
 use crate::json::Json;
 use crate::lab::Answer;
 
+/// Larger figures mean no limit to us, and would overflow what is reckoned from them.
+const MOST: u64 = 1 << 32;
+
 /// Limits, where Status gave them as non-negative integers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
@@ -15,7 +18,10 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn read(answer: &Answer) -> Self {
-        let number = |name| answer.member(name).and_then(Json::integer).and_then(|value| u64::try_from(value).ok());
+        let number = |name| {
+            let value = u64::try_from(answer.member(name).and_then(Json::integer)?).ok()?;
+            Some(value.min(MOST))
+        };
         Self {
             key_size: number("key_size"),
             min_size: number("min_key_size"),

@@ -254,9 +254,10 @@ fn served_meanwhile<T>(t: &mut Ctx<'_>, _others: Vec<T>) -> Result<(), Stop> {
 
 fn plain(t: &Ctx<'_>, count: usize) -> Result<Vec<Stream>, Stop> {
     let url = &t.kme(t.master()?)?.url;
-    let connect = |_| Stream::plain(url, Instant::now() + t.lab.config.limits.connect());
+    // One time limit for all: a KME may stop accepting.
+    let deadline = Instant::now() + t.lab.config.limits.connect().max(Duration::from_secs(5));
     // Refusing some of many is a KME's right.
-    Ok((0..count).filter_map(|index| connect(index).ok()).collect())
+    Ok((0..count).map_while(|_| (Instant::now() < deadline).then(|| Stream::plain(url, deadline))).flatten().collect())
 }
 
 fn rob_007(t: &mut Ctx<'_>) -> Result<(), Stop> {

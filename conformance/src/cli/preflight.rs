@@ -41,6 +41,7 @@ pub(super) fn perform(config: Config, options: &Options, out: &mut dyn Write) ->
         let (verdict, why) = match stop {
             Stop::NotApplicable(why) => ("na", why),
             Stop::Skip(why) => ("skip", why),
+            Stop::Inconclusive(why) => ("inconc", why),
             other => ("skip", format!("{other:?}")),
         };
         writeln!(out, "{verdict:<5} {:<12} {}: {why}", case.id, case.title)?;

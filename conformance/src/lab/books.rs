@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::bounds;
 use crate::config::Side;
 use crate::ctx::Stop;
 use crate::secret::Fingerprint;
@@ -36,10 +37,14 @@ impl Budget {
     pub(crate) fn reserve(&mut self, keys: u64, bits: u64) -> Result<(), Stop> {
         if keys > self.left() || bits > self.bits.saturating_sub(self.used_bits) {
             self.refused += 1;
-            return Err(Stop::Skip(format!("budget: up to {keys} keys could be delivered, {} are left", self.left())));
+            let bits = self.bits.saturating_sub(self.used_bits);
+            let left = self.left();
+            return Err(Stop::Inconclusive(format!(
+                "budget: up to {keys} keys could be delivered, {left} are left, of {bits} bits"
+            )));
         }
         if let Some((worst, used)) = &mut self.case {
-            if *used + keys > *worst {
+            if used.saturating_add(keys) > *worst {
                 return Err(Stop::Error(format!("the case asks for more than the {worst} keys it declares")));
             }
             *used += keys;
@@ -50,14 +55,14 @@ impl Budget {
         Ok(())
     }
 
-    /// Gives back what was set aside and not delivered.
-    pub(crate) fn settle(&mut self, keys: u64, bits: u64, delivered: u64) {
-        self.used_keys = (self.used_keys + delivered).saturating_sub(keys);
-        if delivered == 0 {
-            self.used_bits = self.used_bits.saturating_sub(bits);
-            if let Some((_, used)) = &mut self.case {
-                *used = used.saturating_sub(keys);
-            }
+    /// Gives back what was set aside and not delivered. What a KME delivers beyond what it was asked for is its fault, and no
+    /// way to use up the budget.
+    pub(crate) fn settle(&mut self, reserved: (u64, u64), delivered: (u64, u64)) {
+        let (keys, bits) = (delivered.0.min(reserved.0), delivered.1.min(reserved.1));
+        self.used_keys -= (reserved.0 - keys).min(self.used_keys);
+        self.used_bits -= (reserved.1 - bits).min(self.used_bits);
+        if let Some((_, used)) = self.case.as_mut().filter(|_| keys == 0) {
+            *used = used.saturating_sub(reserved.0);
         }
     }
 }
@@ -83,17 +88,25 @@ pub(crate) struct Drawn {
 pub(crate) struct Ledger {
     pub(crate) drawn: Vec<Drawn>,
     by_id: HashMap<String, usize>,
+    /// Keys delivered to masters, also those that are not listed.
+    pub(crate) delivered: u64,
     /// Deliveries by dec_keys.
     pub(crate) retrieved: u64,
 }
 
 impl Ledger {
-    /// Enters a key. False if its ID was delivered before.
-    pub(crate) fn draw(&mut self, key: Drawn) -> bool {
-        let index = self.drawn.len();
-        let new = self.by_id.insert(key.id.to_ascii_lowercase(), index).is_none();
-        self.drawn.push(key);
-        new
+    /// Enters a key, if there is room.
+    pub(crate) fn draw(&mut self, key: Drawn) {
+        self.delivered += 1;
+        if self.drawn.len() < bounds::LEDGER {
+            self.by_id.insert(key.id.to_ascii_lowercase(), self.drawn.len());
+            self.drawn.push(key);
+        }
+    }
+
+    /// Whether more keys were delivered than are listed.
+    pub(crate) fn is_short(&self) -> bool {
+        self.delivered > self.drawn.len() as u64
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<&Drawn> {
@@ -121,8 +134,8 @@ mod tests {
     fn what_could_exceed_the_budget_is_refused() {
         let mut budget = Budget::new(10, u64::MAX);
         assert!(budget.reserve(10, 0).is_ok());
-        assert!(matches!(budget.reserve(1, 0), Err(Stop::Skip(_))));
-        budget.settle(10, 0, 3);
+        assert!(matches!(budget.reserve(1, 0), Err(Stop::Inconclusive(_))));
+        budget.settle((10, 0), (3, 0));
         assert_eq!(budget.left(), 7);
         assert!(budget.reserve(7, 0).is_ok());
     }
@@ -132,7 +145,17 @@ mod tests {
         let mut budget = Budget::new(10, u64::MAX);
         budget.enter_case(Some(2));
         assert!(budget.reserve(2, 0).is_ok());
-        budget.settle(2, 0, 2);
+        budget.settle((2, 0), (2, 0));
         assert!(matches!(budget.reserve(1, 0), Err(Stop::Error(_))));
+    }
+
+    #[test]
+    fn more_than_was_asked_for_costs_no_more() {
+        let mut budget = Budget::new(10, 1000);
+        assert!(budget.reserve(1, 256).is_ok());
+        budget.settle((1, 256), (500, 1_000_000));
+        assert_eq!(budget.left(), 9);
+        assert!(budget.reserve(1, 744).is_ok());
+        assert!(matches!(budget.reserve(1, 1), Err(Stop::Inconclusive(_))));
     }
 }

@@ -1,16 +1,14 @@
 //! Exchanges as they may be shown: without key material, without control characters, of bounded length.
 
+use base64ct::{Base64, Encoding};
 use time::format_description::well_known::Rfc3339;
 
-use base64ct::{Base64, Encoding};
-
+use super::answer::is_extension;
 use super::{Answer, Kme, Request};
+use crate::bounds::{HEADER_SHOWN, HEADERS_SHOWN, RAW, SHOWN};
 use crate::json::Json;
 use crate::report::{Exchange, Message};
-use crate::secret::{Vault, without_dense_words};
-
-const MAX_SHOWN: usize = 2000;
-const MAX_RAW: usize = 512;
+use crate::secret::{Vault, cut, is_uuid, looks_like_key, printable, searched, without_dense_words};
 
 /// Code and redacted body, or why there is no answer.
 pub(crate) fn shown(answer: &Answer, vault: &Vault) -> String {
@@ -19,7 +17,7 @@ pub(crate) fn shown(answer: &Answer, vault: &Vault) -> String {
             let body = cut(&body(answer, vault), 300);
             if body.is_empty() { format!("{} without body", response.status) } else { format!("{} {body}", response.status) }
         }
-        Err(error) => printable(&error.to_string()),
+        Err(error) => vault.told(&error.to_string(), HEADER_SHOWN),
     }
 }
 
@@ -27,19 +25,21 @@ pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer,
     let response = answer.outcome.as_ref().ok().map(|response| {
         let body = body(answer, vault);
         let header = |(name, value): &(String, String)| {
-            (printable(name), cut(&printable(&without_dense_words(&vault.censored(value))), MAX_SHOWN))
+            (vault.told(name, 100), vault.told(&without_dense_words(searched(value)), HEADER_SHOWN))
         };
+        let line = format!("HTTP/1.{} {} {}", response.minor, response.status, response.reason);
         Message {
-            line: printable(&vault.censored(&format!("HTTP/1.{} {} {}", response.minor, response.status, response.reason))),
-            headers: response.headers.iter().map(header).collect(),
-            truncated_at: (body.len() > MAX_SHOWN).then_some(MAX_SHOWN),
-            body: Some(cut(&body, MAX_SHOWN)).filter(|body| !body.is_empty()),
+            line: vault.told(&line, HEADER_SHOWN),
+            headers: response.headers.iter().take(HEADERS_SHOWN).map(header).collect(),
+            truncated_at: (body.len() > SHOWN).then_some(SHOWN),
+            body: Some(cut(&body, SHOWN)).filter(|body| !body.is_empty()),
             raw_b64: None,
         }
     });
     let raw = request.raw.as_deref();
-    let body = request.body.as_deref().map(|body| printable(&String::from_utf8_lossy(&body[..body.len().min(MAX_SHOWN)])));
-    let target = cut(&printable(&request.target), MAX_SHOWN);
+    // What we ask with may come from an answer: an ID may be a key.
+    let body = request.body.as_deref().map(|body| vault.told(&String::from_utf8_lossy(&body[..body.len().min(SHOWN)]), SHOWN));
+    let target = vault.told(&request.target, SHOWN);
     Exchange {
         n: answer.n,
         at: answer.at.format(&Rfc3339).unwrap_or_default(),
@@ -49,66 +49,113 @@ pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer,
         tls: answer.tls.as_ref().map(|tls| format!("TLS {} {}", tls.version, tls.suite)),
         request: Message {
             line: if raw.is_some() { "(octets)".to_owned() } else { format!("{} {}{target}", request.method, kme.url.prefix) },
-            headers: request.headers.iter().map(|(name, value)| (name.clone(), cut(&printable(value), 200))).collect(),
-            truncated_at: raw.map(<[u8]>::len).filter(|length| *length > MAX_RAW).map(|_| MAX_RAW),
+            headers: request.headers.iter().map(|(name, value)| (name.clone(), vault.told(value, 200))).collect(),
+            truncated_at: raw.map(<[u8]>::len).filter(|length| *length > RAW).map(|_| RAW),
             body,
-            raw_b64: raw.map(|raw| Base64::encode_string(&raw[..raw.len().min(MAX_RAW)])),
+            raw_b64: raw.map(|raw| Base64::encode_string(&raw[..raw.len().min(RAW)])),
         },
         response,
-        error: answer.outcome.as_ref().err().map(|error| printable(&error.to_string())),
+        error: answer.outcome.as_ref().err().map(|error| vault.told(&error.to_string(), HEADER_SHOWN)),
     }
 }
 
 /// The body of an answer, redacted.
 fn body(answer: &Answer, vault: &Vault) -> String {
     let Ok(response) = &answer.outcome else { return String::new() };
+    let octets = response.body.expose();
+    if vault.is_full() && !octets.is_empty() {
+        return format!("({} octets, not shown: more keys were seen than are remembered)", octets.len());
+    }
     match &answer.json {
         Ok(value) => {
             let mut text = String::new();
-            render(value, None, vault, &mut text);
+            render(value, None, Shown { guarded: answer.guarded, open: answer.guarded }, vault, &mut text);
             text
         }
+        Err(_) if answer.guarded => skeleton(&octets[..octets.len().min(SHOWN)]),
         // Cut before it is looked through: a key cut in two is a dense word still.
         Err(_) => {
-            let octets = response.body.expose();
-            let text = String::from_utf8_lossy(&octets[..octets.len().min(2 * MAX_SHOWN)]);
-            printable(&without_dense_words(&vault.censored(&text)))
+            let octets = vault.censored_octets(&octets[..octets.len().min(2 * SHOWN)]);
+            printable(&without_dense_words(&String::from_utf8_lossy(&octets)))
         }
     }
 }
 
-fn render(value: &Json, member: Option<&str>, vault: &Vault, text: &mut String) {
+/// What is no JSON, where keys may be: its signs, and `x` for all that a key could be written with.
+fn skeleton(octets: &[u8]) -> String {
+    let masked = |octet: &u8| match octet {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'+' | b'/' | b'=' => 'x',
+        b' '..=b'~' => char::from(*octet),
+        _ => '.',
+    };
+    octets.iter().map(masked).collect()
+}
+
+/// What of a value is shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// Only what is known to be harmless.
+    guarded: bool,
+    /// A member called `key` is one.
+    open: bool,
+}
+
+/// Members whose values are no secret in a container or a Status.
+const HARMLESS: [&str; 13] = [
+    "key_ID",
+    "message",
+    "source_KME_ID",
+    "target_KME_ID",
+    "master_SAE_ID",
+    "slave_SAE_ID",
+    "key_size",
+    "stored_key_count",
+    "max_key_count",
+    "max_key_per_request",
+    "max_key_size",
+    "min_key_size",
+    "max_SAE_ID_count",
+];
+
+fn render(value: &Json, member: Option<&str>, shown: Shown, vault: &Vault, text: &mut String) {
     // The rest would be cut off anyhow.
-    if text.len() > 2 * MAX_SHOWN {
+    if text.len() > 2 * SHOWN {
         return;
     }
     if member.is_some_and(|name| name.eq_ignore_ascii_case("key")) {
-        text.push_str(&match value.text() {
-            Some(key) => hidden(key, vault),
-            None => format!("\"<{} called key>\"", value.kind()),
-        });
-        return;
+        match value.text() {
+            Some(key) if shown.open || looks_like_key(key) || vault.knows(key) => return text.push_str(&hidden(key, vault)),
+            None if shown.open => return text.push_str(&format!("\"<{} called key>\"", value.kind())),
+            _ => {}
+        }
     }
+    let harmless = !shown.guarded || member.is_some_and(|name| HARMLESS.contains(&name));
     match value {
         Json::Null => text.push_str("null"),
         Json::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
-        Json::Number(spelt) => text.push_str(&cut(&vault.censored(spelt), 60)),
-        Json::String(value) => text.push_str(&quoted(value, vault)),
+        Json::Number(spelt) if harmless => text.push_str(&vault.told(spelt, 60)),
+        Json::Number(_) => text.push_str("\"<a number>\""),
+        Json::String(value) if harmless => text.push_str(&quoted(value, vault)),
+        Json::String(value) => text.push_str(&format!("\"<{} characters>\"", value.chars().count())),
         Json::Array(values) => {
             text.push('[');
-            for (index, value) in values.iter().enumerate() {
+            for (index, value) in values.iter().enumerate().take(SHOWN) {
                 text.push_str(if index == 0 { "" } else { "," });
-                render(value, None, vault, text);
+                render(value, None, shown, vault, text);
             }
             text.push(']');
         }
         Json::Object(members) => {
             text.push('{');
-            for (index, (name, value)) in members.iter().enumerate() {
+            for (index, (name, value)) in members.iter().enumerate().take(SHOWN) {
                 text.push_str(if index == 0 { "" } else { "," });
-                text.push_str(&quoted(name, vault));
+                let is_name = name.len() <= 40 && name.bytes().all(|octet| octet.is_ascii_alphabetic() || octet == b'_');
+                match shown.guarded && !is_name {
+                    true => text.push_str(&format!("\"<a name of {} characters>\"", name.chars().count())),
+                    false => text.push_str(&quoted(name, vault)),
+                }
                 text.push(':');
-                render(value, Some(name), vault, text);
+                render(value, Some(name), Shown { open: shown.open && !is_extension(name), ..shown }, vault, text);
             }
             text.push('}');
         }
@@ -116,51 +163,41 @@ fn render(value: &Json, member: Option<&str>, vault: &Vault, text: &mut String) 
 }
 
 fn hidden(key: &str, vault: &Vault) -> String {
-    match vault.learn(key.as_bytes()) {
-        Some(octets) => format!("\"<{} octets, fp {}>\"", octets.len(), vault.fingerprint(octets.expose())),
-        None => format!("\"<{} characters, not base64, fp {}>\"", key.len(), vault.fingerprint(key.as_bytes())),
+    match Base64::decode_vec(key).map(crate::secret::Secret::new) {
+        Ok(octets) => format!("\"<{} octets, fp {}>\"", octets.len(), vault.fingerprint(octets.expose())),
+        Err(_) => format!("\"<{} characters, not base64, fp {}>\"", key.len(), vault.fingerprint(key.as_bytes())),
     }
 }
 
 fn quoted(text: &str, vault: &Vault) -> String {
-    let text = printable(&without_dense_words(&vault.censored(text)));
-    format!("\"{}\"", text.replace('"', "\\\""))
-}
-
-/// `text` without control characters and what else could mislead a terminal: they are written as escapes.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        let misleading = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || misleading {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-        shown
-    })
-}
-
-/// At most `max` octets of `text`.
-pub(crate) fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    format!("{}…", &text[..end])
+    let text = if is_uuid(text) { text.to_owned() } else { without_dense_words(searched(text)) };
+    format!("\"{}\"", vault.told(&text, SHOWN).replace('"', "\\\""))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_terminal_is_not_told_what_to_do() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\n"), "a\\u{1b}[2Jb\\u{202e}c\\u{a}");
+    fn shown(body: &str, guarded: bool) -> String {
+        let vault = Vault::new().expect("random generator");
+        let mut text = String::new();
+        let value = crate::json::read(body.as_bytes()).expect("JSON").0;
+        render(&value, None, Shown { guarded, open: guarded }, &vault, &mut text);
+        text
     }
 
     #[test]
-    fn text_is_cut_between_characters() {
-        assert_eq!(cut("aéb", 2), "a…");
-        assert_eq!(cut("abc", 3), "abc");
+    fn where_keys_may_be_only_harmless_values_are_shown() {
+        let body = r#"{"keys":[{"key_ID":"a","value":"yAFNAwn6Bj0=","octets":[200,1,77],"hex":"ab:cd:ef","yAFNAwn6Bj0=":true}],"number":7}"#;
+        let expected = r#"{"keys":[{"key_ID":"a","value":"<12 characters>","octets":["<a number>","<a number>","<a number>"],"hex":"<8 characters>","<a name of 12 characters>":true}],"number":"<a number>"}"#;
+        assert_eq!(shown(body, true), expected);
+        assert_eq!(skeleton(b"{'key': 'yAFNAwn6Bj0=\xff'}\n"), "{'xxx': 'xxxxxxxxxxxx.'}.");
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_details() {
+        let body = r#"{"message":"no","details":[{"key":"size","value":"257"},{"key":"yAFNAwn6Bj0=","a":8}]}"#;
+        let text = shown(body, false);
+        assert!(text.starts_with(r#"{"message":"no","details":[{"key":"size","value":"257"},{"key":"<8 octets, fp "#), "{text}");
     }
 }

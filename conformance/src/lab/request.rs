@@ -136,8 +136,9 @@ impl Request {
         self
     }
 
-    pub(crate) fn worst_bits(&self) -> u64 {
-        self.worst_keys.saturating_mul(self.size.unwrap_or(256))
+    /// Bits that a wrong KME may hand out, where keys have so many by default.
+    pub(crate) fn worst_bits(&self, default: u64) -> u64 {
+        self.worst_keys.saturating_mul(self.size.unwrap_or(default))
     }
 
     /// The octets on the wire.

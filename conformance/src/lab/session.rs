@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::books::Drawn;
-use super::{Answer, Api, Kme, Lab, Request, evidence};
+use super::{Answer, Api, Key, Kme, Lab, Request, evidence};
 use crate::ctx::Stop;
 use crate::wire::{Stream, TlsFacts, WireError, read_response};
 
@@ -39,6 +39,9 @@ impl<'a> Session<'a> {
             Some(config) => Stream::secure(&kme.url, config, deadline),
             None => Stream::plain(&kme.url, deadline),
         };
+        if matches!(stream, Err(WireError::Connect(_))) {
+            lab.refused.fetch_add(1, Ordering::SeqCst);
+        }
         Self::on(lab, who, kme, stream)
     }
 
@@ -129,7 +132,7 @@ impl<'a> Session<'a> {
             }
             response
         });
-        let mut answer = Answer::read(outcome, &self.lab.vault);
+        let mut answer = Answer::read(sent.request.api, outcome, &self.lab.vault);
         answer.n = self.lab.exchanges.fetch_add(1, Ordering::SeqCst) + 1;
         answer.at = sent.at;
         answer.took = sent.started.elapsed();
@@ -145,9 +148,15 @@ impl Lab {
     fn account(&self, who: &str, kme: &Kme, request: &Request, answer: &Answer) {
         let case = self.current.load(Ordering::SeqCst);
         if request.worst_keys > 0 {
-            // No answer: keys may have been delivered all the same.
-            let delivered = if answer.outcome.is_ok() { answer.material } else { request.worst_keys };
-            self.budget().settle(request.worst_keys, request.worst_bits(), delivered);
+            let reserved = (request.worst_keys, self.worst_bits(request));
+            let bits = answer.keys.iter().map(Key::bits).fold(0, u64::saturating_add);
+            // No answer, or keys that cannot be read: as many may have been delivered as could be.
+            let delivered = match &answer.outcome {
+                Ok(_) if answer.keys.len() as u64 == answer.material => (answer.material, bits),
+                Ok(_) => (answer.material, reserved.1),
+                Err(_) => reserved,
+            };
+            self.budget().settle(reserved, delivered);
         }
         let sae_id = self.sae(who).map_or(who, |sae| sae.id.as_str());
         {

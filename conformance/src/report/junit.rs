@@ -2,6 +2,7 @@
 
 use super::{CaseResult, Report, Verdict};
 use crate::cases::GROUPS;
+use crate::secret::is_misleading;
 
 pub(crate) fn junit(report: &Report) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
@@ -82,8 +83,8 @@ pub(crate) fn escaped(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // XML 1.0 has no way to write these.
-            c if c.is_control() && c != '\n' => escaped.push('\u{fffd}'),
+            // XML 1.0 has no way to write some of these; others turn the reading round.
+            c if is_misleading(c) && c != '\n' => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
         escaped

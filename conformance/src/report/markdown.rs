@@ -1,6 +1,7 @@
 //! Markdown for pull requests.
 
 use super::{Report, Verdict};
+use crate::secret::is_misleading;
 
 pub(crate) fn markdown(report: &Report) -> String {
     let count = |verdict: Verdict| format!("{} {}", report.count(verdict), verdict.name());
@@ -51,7 +52,7 @@ fn cell(text: &str) -> String {
             '<' => cell.push_str("&lt;"),
             '>' => cell.push_str("&gt;"),
             '&' => cell.push_str("&amp;"),
-            c if c.is_control() => cell.push(' '),
+            c if is_misleading(c) => cell.push(' '),
             c => cell.push(c),
         }
         cell

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use super::{CaseResult, Report, Verdict};
 use crate::cases::GROUPS;
 use crate::catalogue::all;
+use crate::secret::printable;
 
 /// Writes a run as it happens.
+#[derive(Clone)]
 pub(crate) struct Screen {
     quiet: bool,
     colour: bool,
@@ -66,7 +68,9 @@ impl Screen {
         let mut text = format!("  {painted} {:<8} {title}\n", result.short());
         let mut line = |name: &str, value: &str| {
             if !value.is_empty() {
-                text.push_str(&format!("           {name:<9} {}\n", broken(value, self.width, 21, 21)));
+                // Reports from elsewhere are shown by this, too.
+                let value = broken(&printable(value), self.width, 21, 21);
+                text.push_str(&format!("           {name:<9} {value}\n"));
             }
         };
         if matches!(result.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error) {
@@ -158,6 +162,13 @@ fn summary(report: &Report) -> String {
         "conforming" => "CONFORMING to 014@1.1.1 as far as tested here; a self-test, not a certificate".to_owned(),
         "not-conforming" => {
             format!("NOT CONFORMING to 014@1.1.1 as tested: {} requirements failed ({})", failed.len(), failed.join(", "))
+        }
+        "inconclusive" if ledger.over_budget > 0 => format!(
+            "INCONCLUSIVE: the key budget was used up, {} requests or cases were held back; select fewer cases, or raise it (--budget-keys, limits.budget_keys)",
+            ledger.over_budget
+        ),
+        "inconclusive" if !report.ics.contradictions.is_empty() => {
+            "INCONCLUSIVE: the claims do not fit what Status says; correct [ics]".to_owned()
         }
         "inconclusive" => "INCONCLUSIVE: not every case reached its purpose".to_owned(),
         _ => "HARNESS ERROR: the verdicts cannot be relied on".to_owned(),

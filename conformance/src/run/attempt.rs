@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Runner;
+use crate::bounds;
 use crate::case::{Case, Level, Need, Run};
 use crate::catalogue::requirement;
 use crate::ctx::{Ctx, Stop, judged};
-use crate::lab::{Mode, Request};
+use crate::lab::{Mode, Request, Sae};
 use crate::report::{CaseResult, Check, KeyCost, Verdict};
 use crate::rng::Rng;
+use crate::secret::Vault;
+
+/// So long a KME may take to restart.
+const AWAY: Duration = Duration::from_secs(30);
 
 impl Runner<'_> {
     pub(super) fn blank(&self, case: &Case) -> CaseResult {
@@ -89,17 +95,32 @@ impl Runner<'_> {
         if worst > 0 && self.options.mode == Mode::Safe {
             return Some(Stop::Skip("safe mode sends nothing that can deliver a key".to_owned()));
         }
-        let left = self.lab.budget().left();
-        (worst > left).then(|| Stop::Skip(format!("budget: it may cost {worst} keys, {left} are left")))
+        let budget = self.lab.budget();
+        let (whole, left) = (budget.keys, budget.left());
+        drop(budget);
+        if worst <= left {
+            return None;
+        }
+        let why = format!("budget: it may cost {worst} keys, {left} are left");
+        // No budget is made for what a wrong KME with such a limit could hand out.
+        let limitless = case.cost.wrong_batches > 0 && self.limits.max_per_request.is_some_and(|most| most > whole);
+        Some(if limitless { Stop::Skip(why) } else { Stop::Inconclusive(why) })
     }
 
     pub(super) fn case(&mut self, case: &'static Case) -> CaseResult {
         let mut result = self.attempt(case, 0);
         for attempt in 1..=self.options.retries_inconclusive {
-            if result.verdict != Verdict::Inconc || self.unreachable.is_some() {
+            let over = result.verdict != Verdict::Inconc || self.unreachable.is_some() || self.interrupted();
+            if over || self.obstacle(case).is_some() {
                 break;
             }
-            result = self.attempt(case, attempt);
+            let before = std::mem::replace(&mut result, self.attempt(case, attempt));
+            result.keys.reserved += before.keys.reserved;
+            result.keys.delivered += before.keys.delivered;
+            result.keys.retrieved += before.keys.retrieved;
+            result.keys.left += before.keys.left;
+            result.evidence.splice(..0, before.evidence);
+            result.ms += before.ms;
         }
         result
     }
@@ -107,12 +128,16 @@ impl Runner<'_> {
     fn attempt(&mut self, case: &'static Case, attempt: u32) -> CaseResult {
         let mut result = self.blank(case);
         let began = Instant::now();
+        self.lab.budget().enter_case(Some(result.keys.reserved));
         if let Some(stop) = self.obstacle(case) {
-            conclude(&mut result, case, Vec::new(), Err(stop));
+            if matches!(stop, Stop::Inconclusive(_)) {
+                self.lab.budget().refused += 1;
+            }
+            conclude(&self.lab.vault, &mut result, case, Vec::new(), Err(stop));
             return result;
         }
         if let Some(why) = &self.unreachable {
-            conclude(&mut result, case, Vec::new(), Err(Stop::Inconclusive(why.clone())));
+            conclude(&self.lab.vault, &mut result, case, Vec::new(), Err(Stop::Inconclusive(why.clone())));
             return result;
         }
         let index = self.index(case);
@@ -122,24 +147,31 @@ impl Runner<'_> {
             let answer = self.sanity();
             result.sanity.insert("before".to_owned(), answer.clone().err().unwrap_or_else(|| "200".to_owned()));
             if let Err(why) = answer {
-                conclude(&mut result, case, Vec::new(), Err(Stop::Inconclusive(format!("no known-good answer before: {why}"))));
+                conclude(
+                    &self.lab.vault,
+                    &mut result,
+                    case,
+                    Vec::new(),
+                    Err(Stop::Inconclusive(format!("no known-good answer before: {why}"))),
+                );
                 result.evidence = self.lab.take_evidence();
                 return result;
             }
         }
-        self.lab.budget().enter_case(Some(result.keys.reserved));
         let Run::Active(function) = case.run else { return result };
         let rng = Rng::new(self.plan.seed.wrapping_add(u64::from(attempt) << 40), case.id);
         let mut ctx = Ctx::new(&self.lab, case, &self.fail_on, &self.limits, rng);
         ctx.again = attempt > 0;
-        let outcome = catch_unwind(AssertUnwindSafe(|| function(&mut ctx)))
+        let mut outcome = catch_unwind(AssertUnwindSafe(|| function(&mut ctx)))
             .unwrap_or_else(|_| Err(Stop::Error("the case panicked".to_owned())));
+        if ctx.away {
+            outcome = Err(Stop::Inconclusive("a KME could not be reached while the case ran".to_owned()));
+        }
         let (mut checks, observed) = (std::mem::take(&mut ctx.checks), std::mem::take(&mut ctx.observed));
         result.parameters = std::mem::take(&mut ctx.parameters);
-        self.lab.budget().enter_case(None);
         self.sane = false;
         // After an interruption no request goes out, which says nothing of the KME.
-        if case.negative && !self.lab.interrupted.load(std::sync::atomic::Ordering::SeqCst) {
+        if case.negative && !self.interrupted() {
             let answer = self.sanity();
             result.sanity.insert("after".to_owned(), answer.clone().err().unwrap_or_else(|| "200".to_owned()));
             self.sane = answer.is_ok();
@@ -149,13 +181,16 @@ impl Runner<'_> {
                     verdict: judged(false, case.level, &self.fail_on),
                     level: String::new(),
                     accepted: "Status as before".to_owned(),
-                    got: format!("the service did not survive: {why}"),
+                    got: self.lab.vault.told(&format!("the service did not survive: {why}"), bounds::TOLD),
                 });
             }
         }
         result.reason = observed.join("; ");
-        conclude(&mut result, case, checks, outcome);
-        self.tidy_up(index);
+        conclude(&self.lab.vault, &mut result, case, checks, outcome);
+        if matches!(result.verdict, Verdict::Inconc | Verdict::Fail | Verdict::Error) {
+            self.await_kmes(case.id);
+        }
+        self.tidy_up(index, result.keys.reserved);
         let ledger = self.lab.ledger();
         let drawn = &ledger.drawn[drawn_before.min(ledger.drawn.len())..];
         result.keys.delivered = drawn.len() as u64;
@@ -173,6 +208,35 @@ impl Runner<'_> {
         }
         result.ms = began.elapsed().as_secs_f64() * 1000.0;
         result
+    }
+
+    /// A KME that restarts is waited for; one that stays away spares the cases after this one their waiting.
+    fn await_kmes(&mut self, case: &str) {
+        let until = Instant::now() + self.options.wait_ready.max(AWAY);
+        while let Some(why) = self.absent() {
+            if self.interrupted() {
+                return;
+            }
+            if Instant::now() >= until {
+                let seconds = self.options.wait_ready.max(AWAY).as_secs();
+                self.unreachable = Some(format!("gone since {case}, and not back within {seconds} s: {why}"));
+                return;
+            }
+            thread::sleep(Duration::from_millis(250));
+        }
+    }
+
+    /// Why one of the KMEs gives no answer at all, whatever it were.
+    fn absent(&self) -> Option<String> {
+        let roles = &self.lab.config.roles;
+        let (master, slave) = (self.lab.sae(&roles.master)?, roles.slave.as_ref().and_then(|name| self.lab.sae(name)));
+        let peer = slave.map_or(master.id.as_str(), |slave| &slave.id);
+        let silent = |sae: &Sae, peer: &str| {
+            let error = self.lab.exchange(sae, Request::status(peer)).ok()?.outcome.err()?;
+            Some(format!("KME {}: {error}", sae.side.letter()))
+        };
+        let slave = slave.filter(|slave| slave.side != master.side);
+        silent(master, peer).or_else(|| silent(slave?, &master.id))
     }
 
     /// A known-good exchange at each KME.
@@ -226,15 +290,16 @@ impl Runner<'_> {
                 got: result.reason.clone(),
             });
         }
-        conclude(&mut result, case, checks, outcome);
+        conclude(&self.lab.vault, &mut result, case, checks, outcome);
         result
     }
 }
 
 /// The worst of all: it only gets worse.
-fn conclude(result: &mut CaseResult, case: &Case, checks: Vec<Check>, outcome: Result<(), Stop>) {
+fn conclude(vault: &Vault, result: &mut CaseResult, case: &Case, checks: Vec<Check>, outcome: Result<(), Stop>) {
     let worst = checks.iter().map(|check| check.verdict).max();
     let mut tell = |verdict: Verdict, why: String| {
+        let why = vault.told(&why, bounds::TOLD);
         result.reason = if result.reason.is_empty() { why } else { format!("{why}; {}", result.reason) };
         verdict
     };
@@ -267,6 +332,7 @@ mod tests {
         let check =
             |verdict| Check { part: String::new(), verdict, level: String::new(), accepted: String::new(), got: String::new() };
         let case = crate::catalogue::all()[0];
+        let vault = Vault::new().expect("random generator");
         let runner_less = |checks: Vec<Check>, outcome| {
             let mut result: CaseResult = serde_json::from_value(serde_json::json!({
                 "id": "", "version": 1, "title": "", "level": "S", "requirements": [], "ambiguities": [], "impact": "",
@@ -275,7 +341,7 @@ mod tests {
                 "started": "", "ms": 0.0, "evidence": [], "replay": ""
             }))
             .expect("a result");
-            conclude(&mut result, case, checks, outcome);
+            conclude(&vault, &mut result, case, checks, outcome);
             result.verdict
         };
         let inconclusive = || Err(Stop::Inconclusive(String::new()));

@@ -1,31 +1,52 @@
 //! What a run does for itself: keys that cases have left are fetched, and passive cases get something to look at.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::Runner;
+use crate::bounds;
 use crate::case::Case;
 use crate::lab::{Mode, Request};
 use crate::rng::Rng;
 use crate::secret::is_uuid;
 
+/// More keys than a case may cost that are fetched all the same.
+const SLACK: usize = 8;
+/// The longest that is spent on what one case has left.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Keys drawn so that passive cases have something to look at.
+pub(crate) const FEED: u64 = 2;
+
 impl Runner<'_> {
-    /// Slaves fetch what a case has drawn and left.
-    pub(super) fn tidy_up(&self, index: usize) {
-        let left: Vec<_> = self.lab.ledger().left_behind(Some(index)).cloned().collect();
+    /// Slaves fetch what a case has drawn and left: no more than it may cost, whatever was delivered, and not for ever. The
+    /// ledger has the rest.
+    pub(super) fn tidy_up(&self, index: usize, cost: u64) {
+        let most = usize::try_from(cost).unwrap_or(usize::MAX).saturating_add(SLACK).min(bounds::KEYS);
+        let left: Vec<_> =
+            self.lab.ledger().left_behind(Some(index)).filter(|key| is_uuid(&key.id)).take(most).cloned().collect();
         let mut sets: BTreeMap<(String, Vec<String>), Vec<String>> = BTreeMap::new();
-        for key in left.into_iter().filter(|key| is_uuid(&key.id)) {
+        for key in left {
             sets.entry((key.master, key.slaves)).or_default().push(key.id);
         }
         let batch = usize::try_from(self.limits.max_per_request.unwrap_or(1).clamp(1, 64)).unwrap_or(1);
+        let until = Instant::now() + PATIENCE;
         for ((master, slaves), ids) in sets {
             let Some(slave) = self.lab.saes().find(|sae| slaves.contains(&sae.id)) else { continue };
+            let fetched = |ids: &[String]| -> Option<bool> {
+                // Whoever does not answer now will not for the next one either.
+                let answer = self.lab.exchange(slave, Request::post_ids(&master, ids)).ok()?;
+                (answer.outcome.is_ok() && Instant::now() < until).then_some(!answer.keys.is_empty())
+            };
             for ids in ids.chunks(batch) {
-                let fetched = self.lab.exchange(slave, Request::post_ids(&master, ids));
-                if ids.len() > 1 && fetched.is_ok_and(|answer| answer.keys.is_empty()) {
-                    for id in ids {
-                        // What cannot be fetched is in the ledger.
-                        let _ = self.lab.exchange(slave, Request::post_ids(&master, &[id]));
+                match fetched(ids) {
+                    Some(false) if ids.len() > 1 => {
+                        if ids.chunks(1).any(|id| fetched(id).is_none()) {
+                            return;
+                        }
                     }
+                    Some(_) => {}
+                    None => return,
                 }
             }
         }
@@ -50,11 +71,12 @@ impl Runner<'_> {
         let unknown =
             format!("{}-{}-{}-{}-{}", &unknown[..8], &unknown[8..12], &unknown[12..16], &unknown[16..20], &unknown[20..]);
         let _ = self.lab.exchange(slave, Request::post_ids(&master.id, &[unknown]).faulty());
-        if self.options.mode != Mode::Safe && self.lab.budget().left() >= 2 {
+        if self.options.mode != Mode::Safe && self.lab.budget().left() >= FEED {
+            self.lab.budget().enter_case(Some(FEED));
             for request in [Request::post_key(&slave.id, "{}"), Request::get_key(&slave.id, "")] {
                 let _ = self.lab.exchange(master, request);
             }
-            self.tidy_up(usize::MAX - 1);
+            self.tidy_up(usize::MAX - 1, FEED);
         }
         self.lab.take_evidence();
     }

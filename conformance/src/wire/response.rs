@@ -3,12 +3,10 @@
 use std::time::Instant;
 
 use super::{Stream, WireError};
-use crate::secret::Secret;
 
-/// Octets of a body that are read; a longer one is an error.
-pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
-const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEADERS: usize = 128;
+pub(crate) use crate::bounds::BODY as MAX_BODY;
+use crate::bounds::{HEAD as MAX_HEAD, HEADERS as MAX_HEADERS};
+use crate::secret::Secret;
 
 /// A response as it came.
 #[derive(Debug)]

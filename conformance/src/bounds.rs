@@ -1,0 +1,40 @@
+//! How much of what a peer sends is taken in, kept and shown. All of it is here, so that memory, time and the size of a report
+//! can be added up: whatever the KMEs do, they are the harness's choice.
+//!
+//! One answer takes at most [`BODY`] and its values at a time, and what a run keeps of it is an exchange in the evidence (some
+//! 20 KB), [`KEYS`] entries in the ledger, [`LEDGER`] in all, and hashes of keys, [`NEEDLES`] in all.
+
+/// Octets of a body; a longer one is an error.
+pub(crate) const BODY: usize = 4 * 1024 * 1024;
+/// Octets of a head.
+pub(crate) const HEAD: usize = 64 * 1024;
+/// Headers of an answer.
+pub(crate) const HEADERS: usize = 128;
+/// JSON values inside each other.
+pub(crate) const DEPTH: usize = 64;
+/// JSON values of one text.
+pub(crate) const VALUES: usize = 200_000;
+/// Duplicate names in one text that are remembered.
+pub(crate) const DUPLICATES: usize = 8;
+/// Keys of one answer that are looked at; further ones are only counted.
+pub(crate) const KEYS: usize = 4096;
+/// Octets of a key ID; of a longer one, the beginning and a hash stand for it.
+pub(crate) const ID: usize = 300;
+/// Keys of a run of which the ledger keeps more than their number.
+pub(crate) const LEDGER: usize = 20_000;
+/// Hashes by which keys are found in what is written. Once there are more, bodies are not shown any more.
+pub(crate) const NEEDLES: usize = 500_000;
+/// Octets of a key in which patterns are looked for, and of which spellings are remembered.
+pub(crate) const KEY_HEAD: usize = 4096;
+/// Octets of a text that are searched for keys before it is shown.
+pub(crate) const SEARCHED: usize = 4096;
+/// Octets of a body as shown in the evidence.
+pub(crate) const SHOWN: usize = 2000;
+/// Octets of a stimulus as shown in the evidence.
+pub(crate) const RAW: usize = 512;
+/// Headers shown in the evidence, and octets of each.
+pub(crate) const HEADERS_SHOWN: usize = 32;
+/// Octets of a header, or of a status line, as shown.
+pub(crate) const HEADER_SHOWN: usize = 300;
+/// Octets of what a peer said in a check, an observation, a reason.
+pub(crate) const TOLD: usize = 400;
