@@ -127,7 +127,7 @@ fn err_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
         if method == "POST" {
             request = request.json("{}");
         }
-        let answer = t.lab.exchange(t.master()?, request)?;
+        let answer = t.ask(t.master()?, request)?;
         t.expect_client_error(&answer)?;
     }
     Ok(())
@@ -136,7 +136,7 @@ fn err_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
 fn err_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
     for method in ["PUT", "DELETE", "PATCH"] {
         let request = Request::post_key(&t.slave()?.id, "{}").method(method).undefined().faulty();
-        let answer = t.lab.exchange(t.master()?, request)?;
+        let answer = t.ask(t.master()?, request)?;
         t.expect_nothing_served(&format!("{method}: no key"), &answer)?;
         let refused = answer.status().is_none_or(|status| (400..500).contains(&status) || status == 501);
         t.check(method, refused, "4xx or 501, or a closed connection", &answer.shown);

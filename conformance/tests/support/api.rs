@@ -16,6 +16,9 @@ fn limits(fault: &str) -> (u64, u64, u64, usize) {
         "B20" => (1, 64, 1024, 2),
         "B22" => (1 << 31, 64, 1024, 2),
         "B40" | "M086" => (8, 64, 1024, 0),
+        "M090" => (8, 64, 1024, 1),
+        "B41" => (8, 64, 100_000, 2),
+        "B50" => (8, 8, 1024, 2),
         _ => (8, 64, 1024, 2),
     }
 }
@@ -54,6 +57,18 @@ pub(crate) fn answer(asked: &Asked, state: &Mutex<State>) -> Said {
         said.body = String::from_utf8_lossy(&said.body).replace(from, to).into_bytes();
     };
     match fault {
+        "B45" if asked.method == "GET" && !asked.target.ends_with("status") => said = error(404, "POST only"),
+        "B46" if asked.target.contains("dec_keys") => said = error(503, "not now"),
+        "B47" if said.body.ends_with(b"not JSON\"}") => said.status = 415,
+        "B48" if is_error => spoilt(&mut said, "{\"message\"", "{\"details\":null,\"message\""),
+        "B48" => {
+            spoilt(&mut said, "{\"keys\"", "{\"key_container_extension\":null,\"keys\"");
+            spoilt(&mut said, "{\"key_size\"", "{\"status_extension\":null,\"key_size\"");
+        }
+        "B52" if said.status == 200 => {
+            let deep = format!("{{\"hx_deep\":{}{},\"key", "[".repeat(100), "]".repeat(100));
+            spoilt(&mut said, "{\"key_size", &format!("{deep}_size"));
+        }
         "B07" if said.status == 401 => said.body.clear(),
         "B13" => said.headers[0].1 = "Application/JSON; charset=utf-8".to_owned(),
         "B14" => {
@@ -102,6 +117,19 @@ fn route(asked: &Asked, state: &mut State) -> Said {
         let header = asked.headers.iter().find(|(name, _)| name == "x-sae-id");
         caller = header.map_or(caller, |(_, id)| id.clone());
     }
+    if fault == "M161" && path.ends_with("dec_keys") {
+        let header = asked.headers.iter().find(|(name, _)| name == "x-remote-user");
+        caller = header.map_or(caller, |(_, id)| id.clone());
+    }
+    if fault == "M162"
+        && let Some(named) =
+            serde_json::from_slice::<Value>(&asked.body).ok().and_then(|body| Some(body.get("SAE_ID")?.as_str()?.to_owned()))
+    {
+        caller = named;
+    }
+    if fault == "M022" {
+        caller.clone_from(&state.latest);
+    }
     if fault == "M016" {
         caller = "red".to_owned();
     }
@@ -114,6 +142,7 @@ fn route(asked: &Asked, state: &mut State) -> Said {
     if *version != "v1" && fault != "M125" {
         return error(404, "no such version");
     }
+    let raw = *peer;
     let Some(mut peer) = percent_decoded(peer) else { return error(400, "bad path") };
     if fault == "M075"
         && let Some((_, last)) = peer.rsplit_once('/')
@@ -122,7 +151,14 @@ fn route(asked: &Asked, state: &mut State) -> Said {
     }
     let post = asked.method == "POST" || fault == "M126" && asked.method == "PUT";
     match (*method, post, asked.method == "GET") {
-        ("status", false, true) => status(asked, &caller, &peer, state),
+        ("status", false, true) => {
+            let mut said = status(asked, &caller, &peer, state);
+            if fault == "M030" {
+                let text = String::from_utf8_lossy(&said.body);
+                said.body = text.replace(&format!("\"{peer}\""), &format!("\"{raw}\"")).into_bytes();
+            }
+            said
+        }
         ("status", true, _) if fault == "M038" => status(asked, &caller, &peer, state),
         ("enc_keys", false, true) if fault == "M041" => error(405, "POST only"),
         ("dec_keys", false, true) if fault == "M095" => error(405, "POST only"),
@@ -197,6 +233,13 @@ fn status(asked: &Asked, caller: &str, peer: &str, state: &mut State) -> Said {
         None => return error(400, "unknown SAE"),
     };
     let mut stored = 1000_i64 - i64::try_from(state.count).unwrap_or(0);
+    match fault {
+        "M069" => stored = 900,
+        "B41" => stored = 2,
+        "B42" => stored = 0,
+        "B49" => stored = 1_000_000_000 - i64::try_from(state.began.elapsed().as_nanos() / 100).unwrap_or(0),
+        _ => {}
+    }
     if fault == "M036" {
         stored -= i64::try_from(state.status_reads).unwrap_or(0);
     }
@@ -218,6 +261,8 @@ fn status(asked: &Asked, caller: &str, peer: &str, state: &mut State) -> Said {
         "M032" => status["max_key_size"] = json!(128),
         "M033" => status["stored_key_count"] = json!(-1),
         "M034" => status["max_key_per_request"] = json!(0),
+        "M035" => status["max_SAE_ID_count"] = json!(5),
+        "B50" => status["key_size"] = json!(8),
         "M037" => status["status_extension"] = json!("x"),
         _ => {}
     }
@@ -254,6 +299,12 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
     if fault == "B21" && !state.asked.is_multiple_of(3) {
         return Err(error(503, "short of keys"));
     }
+    if fault == "B42" || fault == "B41" && request["size"].as_u64().is_some_and(|size| size > 512) {
+        return Err(error(400, "Not enough key material available"));
+    }
+    if state.happened("drained") && fault != "M070" {
+        return Err(error(503, "short of keys"));
+    }
     let known = ["number", "size", "additional_slave_SAE_IDs", "extension_mandatory", "extension_optional"];
     if fault == "B25" && request.as_object().is_some_and(|request| request.keys().any(|name| !known.contains(&name.as_str()))) {
         return Err(error(400, "unknown member"));
@@ -265,17 +316,23 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
         return Err(error(400, "number is required"));
     }
     let number = match whole(request, "number", 1, fault) {
-        Some(0) if fault == "M048" => return Ok(json_said(200, &json!({ "keys": [] }))),
+        Some(0) if matches!(fault, "M048" | "B43") => return Ok(json_said(200, &json!({ "keys": [] }))),
         Some(number) if number > 0 && (number <= max_number || fault == "M047") => number,
         None if fault == "M049" && request["number"].is_i64() => 1,
         _ => return Err(error(400, "number")),
     };
     let number = if fault == "M043" { 1 } else { number };
-    let size = match whole(request, "size", 256, fault) {
+    let number = if state.happened("drained") { number.min(1) } else { number };
+    let size = match whole(request, "size", if fault == "B50" { 8 } else { 256 }, fault) {
         Some(257) if fault == "M055" => 256,
         Some(size) if !size.is_multiple_of(8) && fault == "M056" => return Err(error(400, "size must be a multiple of 8")),
         Some(size) if !size.is_multiple_of(8) && fault != "B01" => return Err(error(400, "size shall be a multiple of 8")),
-        Some(size) if (size >= min_size || fault == "M052" && size > 0) && (size <= max_size || fault == "M053") => size,
+        Some(size)
+            if (size >= min_size || matches!(fault, "M052" | "B43") && size > 0)
+                && (size <= max_size || matches!(fault, "M053" | "B43")) =>
+        {
+            size
+        }
         _ => return Err(error(400, "size")),
     };
     let size = match fault {
@@ -293,7 +350,20 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
     {
         return Err(error(500, "oops"));
     }
-    if extensions(request, "extension_mandatory", fault)? && fault != "M076" && !(fault == "M082" && optional) {
+    let mandatory = request["extension_mandatory"][0]["hx_path"].as_str();
+    if let Some(path) = mandatory {
+        match path {
+            "direct" if fault == "M084" => return Err(error(400, "not all extension_mandatory parameters are supported")),
+            "direct" => {}
+            _ if fault == "M083" => {}
+            _ => return Err(error(400, "not all extension_mandatory request options could be met")),
+        }
+    }
+    if mandatory.is_none()
+        && extensions(request, "extension_mandatory", fault)?
+        && fault != "M076"
+        && !(fault == "M082" && optional)
+    {
         if fault == "M078" {
             state.count += 1;
         }
@@ -364,6 +434,7 @@ fn one_key(caller: &str, slaves: &[String], size: u64, batch: u64, state: &mut S
     match fault {
         "M059" => id = state.count.to_string(),
         "M060" if state.last.is_some() && state.count.is_multiple_of(2) => id = state.last.clone().expect("one before").0,
+        "M150" if state.put_back.is_some() => (id, octets) = state.put_back.take().expect("one put back"),
         "M067" if state.last.is_some() && state.count.is_multiple_of(2) => (id, octets) = state.last.clone().expect("one before"),
         _ => {}
     }
@@ -428,6 +499,8 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
     };
     let refused = match fault {
         "M098" => error(404, NOT_FOUND),
+        "M117" if state.happened("later") => error(403, "expired"),
+        "B44" => error(503, "perhaps later"),
         "M100" => error(400, "Key not found"),
         _ => error(400, NOT_FOUND),
     };
@@ -438,7 +511,7 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
             if fault == "M099" {
                 keys.push(json!({ "key_ID": id, "key": Base64::encode_string(&[7, 1, 9, 200, 33, 6, 78, 90]) }));
             }
-            wrong |= fault != "M099" && fault != "M101";
+            wrong |= !matches!(fault, "M099" | "M101" | "M163");
             continue;
         };
         let checked = fault != "M018" && !(fault == "M019" && index > 0);
@@ -450,12 +523,12 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
         }
         let wait = match fault {
             "M110" => 3000,
-            "B29" => 150,
+            "B29" | "B44" | "M163" | "M164" => 150,
             _ => 0,
         };
         let early = key.since.elapsed() < Duration::from_millis(wait);
         let one_way = fault == "M113" && key.master == "blue" || fault == "M111" && kme_of(&key.master) == kme_of(caller);
-        if gone(key) || (key.master != peer && fault != "M021") || early || one_way {
+        if gone(key) || (key.master != peer && fault != "M021") || early || one_way || state.happened("later") {
             wrong = true;
             continue;
         }
@@ -466,6 +539,9 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
         {
             octets[0] ^= 1;
         }
+        if fault == "M154" && state.happened("restarted") {
+            octets[0] ^= 1;
+        }
         let id = if fault == "B10" { id.to_ascii_uppercase() } else { id.clone() };
         keys.push(json!({ "key_ID": id, "key": Base64::encode_string(&octets) }));
     }
@@ -473,7 +549,7 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
         keys.reverse();
     }
     if wrong {
-        if fault == "M102" {
+        if fault == "M102" || fault == "M164" && ids.iter().any(|id| state.keys.contains_key(id)) && ids.len() > 1 {
             ids.iter().for_each(|id| drop(state.keys.remove(id)));
         }
         return refused;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +32,20 @@ pub(crate) struct State {
     pub(crate) status_reads: u64,
     pub(crate) asked: u64,
     pub(crate) last: Option<(String, Vec<u8>)>,
+    /// The caller on the connection made last.
+    pub(crate) latest: String,
+    /// A key to be handed out again.
+    pub(crate) put_back: Option<(String, Vec<u8>)>,
+    /// What the hooks have done, as files.
+    pub(crate) folder: PathBuf,
+    pub(crate) began: Instant,
+}
+
+impl State {
+    /// Whether a hook that makes this file was run.
+    pub(crate) fn happened(&self, file: &str) -> bool {
+        self.folder.join(file).exists()
+    }
 }
 
 /// A key that was supplied.
@@ -73,12 +87,30 @@ impl Pair {
             ["qkdspec", "init", "--pki", "--kme", &url(&a), "--kme-b", &url(&b), "--out"].iter().map(Into::into).collect();
         qkdspec::cli::main(arguments.into_iter().chain([file.clone().into()]));
         let toml = std::fs::read_to_string(&file).expect("init has written");
+        let here = folder.path().display();
+        let hooks = format!(
+            "[hooks]\nlink_down = \"true\"\nlink_up = \"true\"\ndrain_a = \"touch {here}/drained\"\nrefill_a = \"rm {here}/drained\"\n\
+             restart_a = \"touch {here}/restarted\"\nclock_forward = \"touch {here}/later\"\n"
+        );
         let toml = toml
+            .replace("# allow_destructive", "allow_destructive")
+            .replace("[hooks]\n", &hooks)
             .replace("settle_ms = 2000", "settle_ms = 300")
             .replace("response_s = 10", "response_s = 5")
             .replace("body_timeout_s = 30", "body_timeout_s = 4")
             .replace("\"kme.local-pair\" = false", "\"kme.local-pair\" = true");
-        let state = State { fault, keys: BTreeMap::new(), count: 0, status_reads: 0, asked: 0, last: None };
+        let state = State {
+            fault,
+            keys: BTreeMap::new(),
+            count: 0,
+            status_reads: 0,
+            asked: 0,
+            last: None,
+            latest: String::new(),
+            put_back: None,
+            folder: folder.path().to_owned(),
+            began: Instant::now(),
+        };
         let state = Arc::new(Mutex::new(state));
         for (name, listener) in [("kme-a", a), ("kme-b", b)] {
             let tls = Arc::new(tls(&folder.path().join("pki"), name, fault));
@@ -146,7 +178,9 @@ fn connection(kme: &'static str, tcp: TcpStream, tls: &Arc<ServerConfig>, state:
         let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).ok()?;
         parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned)
     });
-    serve(kme, caller.unwrap_or("red".to_owned()), StreamOwned::new(session, tcp), state);
+    let caller = caller.unwrap_or("red".to_owned());
+    lock(state).latest.clone_from(&caller);
+    serve(kme, caller, StreamOwned::new(session, tcp), state);
 }
 
 fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, state: &Mutex<State>) {
@@ -155,6 +189,11 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
         let fault = lock(state).fault;
         if fault.starts_with('H') {
             hostile(fault, &mut stream);
+            return;
+        }
+        let draws = asked.as_ref().is_ok_and(|asked| asked.target.ends_with("enc_keys"));
+        if fault == "B54" && draws && lock(state).asked == 0 {
+            lock(state).asked = 1;
             return;
         }
         let (said, last) = match asked {
@@ -183,6 +222,11 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
         } else {
             octets.extend(&said.body);
         }
+        if fault == "B53" && said.status == 200 && said.body.starts_with(b"{\"keys\"") {
+            let _ = stream.write_all(&octets[..octets.len() - 20]).and_then(|()| stream.flush());
+            thread::sleep(Duration::from_secs(8));
+            return;
+        }
         if stream.write_all(&octets).and_then(|()| stream.flush()).is_err() || last {
             return;
         }
@@ -205,6 +249,11 @@ fn read<S: Read>(
             Ok(count) if count > 0 && (fault == "M137" || began.elapsed() < Duration::from_secs(3)) => {
                 buffer.extend(&chunk[..count]);
                 true
+            }
+            Err(error) if fault == "M150" && error.kind() == std::io::ErrorKind::ConnectionReset => {
+                let mut state = lock(state);
+                state.put_back = state.last.clone();
+                false
             }
             _ => false,
         }
@@ -249,6 +298,10 @@ fn read<S: Read>(
         }
     }
     asked.body = buffer.drain(..length).collect();
+    if fault == "M160" && length > 100_000 {
+        thread::sleep(Duration::from_secs(8));
+        return None;
+    }
     Some(Ok(asked))
 }
 

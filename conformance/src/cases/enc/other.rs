@@ -116,7 +116,7 @@ pub(super) fn enc_037(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let mut request = Request::get_key("", "").undefined().faulty();
         request.target = format!("/api/v1/keys/{segment}/enc_keys");
         request.peers = vec![t.slave()?.id.clone()];
-        let answer = t.lab.exchange(t.master()?, request)?;
+        let answer = t.ask(t.master()?, request)?;
         t.expect_nothing_served("no key", &answer)?;
     }
     Ok(())
