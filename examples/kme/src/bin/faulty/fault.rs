@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use kme::serve::Door;
 
-use crate::front::{Asked, Kme, Said};
+use crate::exchange::{Asked, Said};
+use crate::front::Kme;
 use crate::site::Settings;
 
 /// A deviation. What is not set is as in the reference.

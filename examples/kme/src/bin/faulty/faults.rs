@@ -2,14 +2,25 @@
 
 use crate::fault::Fault;
 
+mod aut;
+mod dec;
+mod enc;
+mod err;
+mod ext;
+mod keys;
 mod sta;
+mod wir;
 
 /// The reference as it is.
 pub(crate) static NONE: Fault = Fault::new("", "the reference as it is");
 
 /// All of them, in order.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
-    let mut all: Vec<_> = [sta::FAULTS].into_iter().flatten().collect();
+    let mut all: Vec<_> =
+        [aut::FAULTS, dec::FAULTS, enc::FAULTS, err::FAULTS, ext::FAULTS, keys::FAULTS, sta::FAULTS, wir::FAULTS]
+            .into_iter()
+            .flatten()
+            .collect();
     all.sort_by_key(|fault| (["mutant", "variant", "hostile"].iter().position(|kind| *kind == fault.kind()), fault.id));
     all.into_iter()
 }

@@ -13,6 +13,7 @@ use zeroizing_alloc::ZeroAlloc;
 mod book;
 mod cli;
 mod control;
+mod exchange;
 mod fault;
 mod faults;
 mod front;

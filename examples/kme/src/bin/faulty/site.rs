@@ -18,12 +18,13 @@ use tokio::task::JoinHandle;
 
 use crate::cli::Failure;
 use crate::control;
+use crate::exchange::Asked;
 use crate::fault::Fault;
-use crate::front::{Asked, Kme, Pair, SAES, Side};
+use crate::front::{Kme, Pair, SAES, Side};
 
 mod files;
 
-pub(crate) use files::Settings;
+pub(crate) use files::{MAX_KEYS, Settings};
 
 /// Everything that runs.
 pub(crate) struct Site {
@@ -38,6 +39,8 @@ pub(crate) struct Laboratory {
     pair: Arc<Pair>,
     configurations: [Config; 2],
     running: [Mutex<Option<Running>>; 2],
+    /// Keys for a pair when the pools are full.
+    full: u64,
     /// Where the link's rate is set.
     link_control: String,
 }
@@ -83,6 +86,7 @@ impl Site {
             pair: Pair::new(fault),
             configurations: [configuration(Side::North)?, configuration(Side::South)?],
             running: Default::default(),
+            full: settings.full,
             link_control: link.control_address().to_string(),
         });
         tokio::try_join!(laboratory.start(Side::North), laboratory.start(Side::South))?;
@@ -149,7 +153,7 @@ impl Laboratory {
         let until = Instant::now() + FILL_LIMIT;
         for (_, master, side) in SAES {
             for (_, slave, _) in SAES.iter().filter(|(_, slave, _)| *slave != master) {
-                while self.stored(side, master, slave).await < files::FULL {
+                while self.stored(side, master, slave).await < self.full {
                     if Instant::now() > until {
                         return Err(format!("no keys for {master} and {slave} within {} s", FILL_LIMIT.as_secs()).into());
                     }
@@ -219,7 +223,7 @@ impl Laboratory {
         let kme = self.kme(Side::North);
         loop {
             let stored = self.stored(Side::North, MASTER, SLAVE).await;
-            let number = stored.saturating_sub(LEFT_OVER).min(files::MAX_KEYS);
+            let number = stored.saturating_sub(LEFT_OVER).min(MAX_KEYS);
             if number == 0 || kme.draw(MASTER, SLAVE, &json!({ "number": number })).await.status != 200 {
                 return;
             }
@@ -254,7 +258,7 @@ const SLAVE: &str = "blue";
 const FILL_LIMIT: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 5;
 /// More than one full request, and no multiple of it.
-const LEFT_OVER: u64 = files::MAX_KEYS + 5;
+const LEFT_OVER: u64 = MAX_KEYS + 5;
 
 /// The ports that must be known before anybody listens, and stay free while a KME is down: outside the range from which the
 /// system takes those of outgoing connections. Northbound and Kx of north, then of south.

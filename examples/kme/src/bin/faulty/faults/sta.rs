@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::exchange::{Asked, Operation, Said};
 use crate::fault::Fault;
-use crate::front::{Asked, Kme, Operation, Said, Side};
+use crate::front::{Kme, Side};
 
 pub(super) static FAULTS: &[Fault] = &[
     Fault::new("M024", "Status answers 201").response(|_, asked, said| {

@@ -20,10 +20,8 @@ use crate::front::{SAES, Side};
 
 /// Keys in one request, at most.
 pub(crate) const MAX_KEYS: u64 = 16;
-/// Keys of the default size that are there for a pair before the laboratory is ready.
-pub(super) const FULL: u64 = 600;
 /// Longer than a key lives where its life is short.
-pub(super) const LIFETIME: Duration = Duration::from_millis(2500);
+pub(super) const LIFETIME: Duration = Duration::from_millis(3500);
 
 /// What a fault may set differently; values are TOML.
 pub(crate) struct Settings {
@@ -37,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) claims: BTreeMap<&'static str, String>,
     /// `[limits]` of qkdspec.
     pub(crate) limits: BTreeMap<&'static str, String>,
+    /// Keys of the default size that are there for a pair before the laboratory is ready.
+    pub(crate) full: u64,
 }
 
 impl Default for Settings {
@@ -68,6 +68,7 @@ impl Default for Settings {
                 ("response_s", "4"),
                 ("body_timeout_s", "4"),
             ]),
+            full: 600,
         }
     }
 }
@@ -79,6 +80,17 @@ impl Settings {
 
     pub(crate) fn claim(&mut self, name: &'static str, value: impl ToString) {
         self.claims.insert(name, value.to_string());
+    }
+
+    /// KMEs whose keys expire after some two seconds.
+    pub(crate) fn with_short_life(&mut self) {
+        for (name, value) in [("block_life", "3s"), ("collect_time", "1s"), ("clock_skew", "100ms")] {
+            self.pool.insert(name, quoted(value));
+        }
+        // What lives so shortly is not kept in store.
+        self.pool.insert("pool_high", "4096".to_owned());
+        self.full = 64;
+        self.claim("key.lifetime", true);
     }
 
     /// KMEs that have no multicast, and say so.
