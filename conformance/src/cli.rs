@@ -23,6 +23,7 @@ mod init;
 mod options;
 mod preflight;
 mod replay;
+mod selftest;
 
 use options::{Inputs, RunFlags, Selection};
 
@@ -133,6 +134,11 @@ enum Command {
         after_help = "Examples:\n  qkdspec bundle r.json                        writes r.bundle/\n  qkdspec bundle r.json --sign lab.key\n  qkdspec bundle --verify r.bundle --key lab.pem\n\nExit codes of --verify: 0 as it was, 1 changed or not signed by that key, 2 not readable."
     )]
     Bundle(bundle::Bundle),
+    /// Hold the harness against KMEs that are faulty on purpose, odd, or hostile
+    #[command(
+        after_help = "Examples:\n  qkdspec selftest --canary\n  qkdspec selftest --faulty target/release/faulty\n  qkdspec selftest --faulty target/release/faulty --only M102,B04 --keep /tmp/kept\n  qkdspec selftest --faulty target/release/faulty --third 2/3 --seed 7f3a91 --check conformance/MATRIX.md\n\nExit codes: 0 all as it ought to be, 1 not so, 2 usage, or the program of faulty KMEs is not given, 130 interrupted."
+    )]
+    Selftest(Box<selftest::Selftest>),
     /// Make other forms of a report
     #[command(after_help = "Example:\n  qkdspec report r.json --to html,junit\n  writes r.html and r.junit.xml beside r.json")]
     Report {
@@ -222,6 +228,7 @@ impl Command {
                 let text = if format == "json" { catalogue::json() } else { catalogue::markdown() };
                 write!(out, "{text}")?;
             }
+            Self::Selftest(selftest) => return selftest.perform(&mut out),
             Self::Report { report, to } => {
                 let read = load(&report)?;
                 for form in to {

@@ -35,6 +35,7 @@ mod rng;
 mod run;
 mod secret;
 mod select;
+mod selftest;
 mod sign;
 mod status;
 mod wire;
