@@ -76,6 +76,11 @@ impl Passive {
         }
         redirects(&mut look, kme);
         errors_tell_nothing(&mut look);
+        if request.worst_keys > 0 && answer.material > 0 {
+            let got = format!("{} keys for a request of {} at most", answer.material, request.worst_keys);
+            let met = answer.material <= request.worst_keys;
+            look.judge_at("014-ENC-038", None, met, "no more keys than were asked for", &got);
+        }
         if request.api == Api::Other {
             return;
         }
@@ -116,7 +121,7 @@ impl Passive {
         let Some(octets) = &key.octets else { return };
         // Shorter keys repeat, and look odd, by chance.
         if let Some(fingerprint) = key.fingerprint.filter(|_| octets.len() >= 8) {
-            let before = self.material.insert(fingerprint, key.id.clone());
+            let before = remembered(&mut self.material, fingerprint, &key.id);
             // The same ID again is the finding of ENC-021.
             let repeated = before.filter(|before| !before.eq_ignore_ascii_case(&key.id));
             let got = repeated.as_ref().map(|other| format!("{} and {other} are the same key, fp {fingerprint}", key.id));
@@ -130,7 +135,7 @@ impl Passive {
         }
         if octets.len() >= 16 {
             let why = degenerate(octets.expose());
-            let half = key.first_half.and_then(|half| self.halves.insert(half, key.id.clone()));
+            let half = key.first_half.and_then(|half| remembered(&mut self.halves, half, &key.id));
             let alike = half.filter(|other| !other.eq_ignore_ascii_case(&key.id) && why.is_none());
             let same_key =
                 alike.as_ref().and_then(|other| ledger.find(other)).is_some_and(|other| other.fingerprint == key.fingerprint);
@@ -142,6 +147,11 @@ impl Passive {
             look.judge_at("014-ENC-025", None, got.is_none(), "octets without a pattern", &got.clone().unwrap_or_default());
         }
     }
+}
+
+/// Remembers the ID of a key, if there is room, and tells the one before.
+fn remembered(seen: &mut HashMap<Fingerprint, String>, fingerprint: Fingerprint, id: &str) -> Option<String> {
+    if seen.len() < bounds::LEDGER { seen.insert(fingerprint, id.to_owned()) } else { seen.get(&fingerprint).cloned() }
 }
 
 fn degenerate(octets: &[u8]) -> Option<&'static str> {

@@ -61,7 +61,9 @@ pub(super) const CASES: &[Case] = &[
 fn drawn(t: &Ctx<'_>, master: &Sae, slave: &str, count: usize, threads: usize) -> Result<Vec<Answer>, Stop> {
     let lab = t.lab;
     let some = |_| -> Result<Vec<Answer>, Stop> {
-        (0..count / threads).map(|_| lab.exchange(master, Request::post_key(slave, "{}"))).collect()
+        let asked = (0..count / threads).map(|_| lab.exchange(master, Request::post_key(slave, "{}")));
+        // Fifty bodies at once would be the KME's choice of our memory.
+        asked.map(|answer| answer.map(Answer::without_body)).collect()
     };
     let some = &some;
     thread::scope(|scope| {

@@ -86,6 +86,15 @@ impl Answer {
         answer
     }
 
+    /// What is left once the body has been read.
+    pub(crate) fn without_body(mut self) -> Self {
+        self.json = Err("no longer kept");
+        if let Ok(response) = &mut self.outcome {
+            response.body = Secret::new(Vec::new());
+        }
+        self
+    }
+
     pub(crate) fn status(&self) -> Option<u16> {
         self.outcome.as_ref().ok().map(|response| response.status)
     }

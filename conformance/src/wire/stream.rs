@@ -43,7 +43,8 @@ impl Stream {
     /// Connects, without TLS.
     pub(crate) fn plain(url: &BaseUrl, deadline: Instant) -> Result<Self, WireError> {
         let mut last = "no address".to_owned();
-        for address in url.addresses().map_err(WireError::Connect)? {
+        let addresses = url.addresses(left(deadline).ok_or(WireError::Timeout("connection"))?);
+        for address in addresses.map_err(WireError::Connect)? {
             match TcpStream::connect_timeout(&address, left(deadline).ok_or(WireError::Timeout("connection"))?) {
                 Ok(tcp) => {
                     // A case sends in pieces on purpose; what it sends must go out then.
@@ -214,7 +215,7 @@ impl Stream {
             let state = match tls.process_new_packets() {
                 Ok(state) => state,
                 Err(error) => {
-                    let error = WireError::Tls(error.to_string());
+                    let error = WireError::Tls(told(&error));
                     // Our own alert tells the peer why; whether it arrives changes nothing.
                     let _ = self.flush(deadline);
                     return Err(error);
@@ -264,6 +265,23 @@ impl Stream {
 /// The time until `deadline`, unless it is over.
 fn left(deadline: Instant) -> Option<Duration> {
     deadline.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+}
+
+/// Why TLS failed; in our words where the user's own files may be the reason.
+fn told(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Why;
+    let rustls::Error::InvalidCertificate(why) = error else { return error.to_string() };
+    match why {
+        Why::Expired | Why::ExpiredContext { .. } => "the KME's certificate has expired".to_owned(),
+        Why::NotValidYet | Why::NotValidYetContext { .. } => {
+            "the KME's certificate is not valid yet (is this machine's clock right?)".to_owned()
+        }
+        Why::UnknownIssuer | Why::BadSignature => "the KME's certificate is not from the authority configured as `ca`".to_owned(),
+        Why::NotValidForName | Why::NotValidForNameContext { .. } => {
+            "the KME's certificate is not for the host in `base_url`".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn timed_out(error: &io::Error) -> bool {

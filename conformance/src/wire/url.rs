@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// `https://host[:port][/prefix]`; `http` for laboratories only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +49,14 @@ impl BaseUrl {
         if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
     }
 
-    /// Asks the resolver.
-    pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
-        let found = (self.host.as_str(), self.port).to_socket_addrs();
-        let found: Vec<_> = found.map_err(|error| format!("{}: {error}", self.host))?.collect();
-        if found.is_empty() { Err(format!("{} has no address", self.host)) } else { Ok(found) }
+    /// Asks the resolver, which has no clock of its own.
+    pub(crate) fn addresses(&self, wait: Duration) -> Result<Vec<SocketAddr>, String> {
+        let (done, answer) = mpsc::channel();
+        let place = (self.host.clone(), self.port);
+        thread::spawn(move || done.send(place.to_socket_addrs().map(Iterator::collect::<Vec<_>>)));
+        let found = answer.recv_timeout(wait).map_err(|_| format!("the name {} is not resolved in time", self.host))?;
+        let found = found.map_err(|error| format!("the name {} is not resolved: {error}", self.host))?;
+        if found.is_empty() { Err(format!("the name {} has no address", self.host)) } else { Ok(found) }
     }
 }
 

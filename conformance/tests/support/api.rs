@@ -104,7 +104,7 @@ pub(crate) fn answer(asked: &Asked, state: &Mutex<State>) -> Said {
             said = error(302, "elsewhere");
             said.headers.push(("Location".to_owned(), "http://127.0.0.1/status".to_owned()));
         }
-        _ => {}
+        _ => super::odd::spoil(asked, &mut said, &state),
     }
     said
 }
@@ -413,6 +413,13 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
     Ok(json_said(200, &container))
 }
 
+pub(crate) fn random_id() -> String {
+    let mut random = [0; 16];
+    aws_lc_rs::rand::fill(&mut random).expect("random octets");
+    let hex: String = random.iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
 fn one_key(caller: &str, slaves: &[String], size: u64, batch: u64, state: &mut State) -> Value {
     let fault = state.fault;
     state.count += 1;
@@ -427,10 +434,7 @@ fn one_key(caller: &str, slaves: &[String], size: u64, batch: u64, state: &mut S
     if let Some(last) = octets.last_mut().filter(|_| !size.is_multiple_of(8)) {
         *last &= 0xff << (8 - size % 8);
     }
-    let mut random = [0; 16];
-    aws_lc_rs::rand::fill(&mut random).expect("random octets");
-    let hex: String = random.iter().map(|octet| format!("{octet:02x}")).collect();
-    let mut id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+    let mut id = random_id();
     match fault {
         "M059" => id = state.count.to_string(),
         "M060" if state.last.is_some() && state.count.is_multiple_of(2) => id = state.last.clone().expect("one before").0,

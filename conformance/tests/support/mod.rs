@@ -15,6 +15,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
 mod api;
+mod odd;
 
 /// A running pair and its configuration.
 pub(crate) struct Pair {
@@ -115,14 +116,24 @@ impl Pair {
         for (name, listener) in [("kme-a", a), ("kme-b", b)] {
             let tls = Arc::new(tls(&folder.path().join("pki"), name, fault));
             let state = state.clone();
-            thread::spawn(move || {
-                for tcp in listener.incoming().flatten() {
-                    let (tls, state) = (tls.clone(), state.clone());
-                    thread::spawn(move || connection(name, tcp, &tls, &state));
-                }
-            });
+            thread::spawn(move || accept(name, listener, &tls, &state));
         }
         Self { toml, folder }
+    }
+}
+
+fn accept(name: &'static str, mut listener: TcpListener, tls: &Arc<ServerConfig>, state: &Arc<Mutex<State>>) {
+    let fault = lock(state).fault;
+    for count in 1.. {
+        if fault == "H21" && name == "kme-b" && count == 12 {
+            let address = listener.local_addr().expect("an address");
+            drop(listener);
+            thread::sleep(Duration::from_millis(1200));
+            listener = TcpListener::bind(address).expect("the same port");
+        }
+        let Ok((tcp, _)) = listener.accept() else { continue };
+        let (tls, state) = (tls.clone(), state.clone());
+        thread::spawn(move || connection(name, tcp, &tls, &state));
     }
 }
 
@@ -137,6 +148,7 @@ fn tls(pki: &Path, name: &str, fault: &str) -> ServerConfig {
     };
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     let verifier = if fault == "M004" { verifier.allow_unauthenticated() } else { verifier };
+    let name = if fault == "H24" { "expired" } else { name };
     let chain = vec![CertificateDer::from_pem_file(pki.join(format!("{name}.pem"))).expect("a certificate")];
     let key = PrivateKeyDer::from_pem_file(pki.join(format!("{name}.key"))).expect("a key");
     ServerConfig::builder_with_provider(provider)
@@ -187,7 +199,7 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
     let mut buffer = Vec::new();
     while let Some(asked) = read(kme, &caller, &mut stream, &mut buffer, state) {
         let fault = lock(state).fault;
-        if fault.starts_with('H') {
+        if fault.starts_with("H0") {
             hostile(fault, &mut stream);
             return;
         }
@@ -197,14 +209,26 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
             return;
         }
         let (said, last) = match asked {
-            Ok(asked) => (api::answer(&asked, state), lock(state).fault == "B24"),
+            Ok(asked) => {
+                let said = api::answer(&asked, state);
+                if fault == "H17" && asked.target.contains("/enc_keys") && lock(state).asked.is_multiple_of(3) {
+                    return;
+                }
+                match fault {
+                    "H22" => thread::sleep(Duration::from_millis(150)),
+                    "H23" if lock(state).status_reads > 3 => thread::sleep(Duration::from_secs(60)),
+                    _ => {}
+                }
+                (said, fault == "B24")
+            }
             Err(status) => (api::error(status, "not readable"), true),
         };
         let fault = lock(state).fault;
         let length = said.body.len().saturating_sub(usize::from(fault == "M133"));
+        let reason = if fault == "H20" { "because ".repeat(3000) } else { "X".to_owned() };
         let chunked = fault == "B14";
         let framing = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {length}") };
-        let mut octets = format!("HTTP/1.1 {} X\r\n{framing}\r\n", said.status).into_bytes();
+        let mut octets = format!("HTTP/1.1 {} {reason}\r\n{framing}\r\n", said.status).into_bytes();
         for (name, value) in &said.headers {
             octets.extend(format!("{name}: {value}\r\n").bytes());
         }

@@ -1,0 +1,179 @@
+//! How a run ends when it cannot go as planned: each time with one clear sentence and the exit code for it.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use support::Pair;
+
+struct Bench(Pair);
+
+impl Bench {
+    fn new(fault: &'static str) -> Self {
+        let bench = Self(Pair::start(fault));
+        bench.configure(|toml| toml);
+        bench
+    }
+
+    fn configure(&self, change: impl FnOnce(String) -> String) {
+        fs::write(self.0.folder.path().join("qkdspec.toml"), change(self.0.toml.clone())).expect("written");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qkdspec"));
+        command.args(arguments).current_dir(self.0.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Exit code, and all that was said.
+    fn said(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.command(arguments).output().expect("the program runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn ends(&self, code: i32, arguments: &[&str], sentence: &str) {
+        let (got, text) = self.said(arguments);
+        assert_eq!(got, Some(code), "{arguments:?}: {text}");
+        assert!(text.contains(sentence), "{arguments:?} does not say `{sentence}`: {text}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_before_anything_is_sent() {
+    let bench = Bench::new("");
+    let run = ["run", "kme", "ENC-001"];
+    bench.ends(2, &["run", "kme", "--config", "absent.toml"], "absent.toml: No such file");
+    bench.ends(2, &["run", "kme", "--config", "pki"], "pki: Is a directory");
+    bench.ends(2, &["run", "kme", "--expected", "absent.toml"], "absent.toml");
+    for (file, instead, sentence) in [
+        ("pki/ca.pem", "pki/absent.pem", "pki/absent.pem: No such file"),
+        ("pki/red.pem", "qkdspec.toml", "qkdspec.toml: no certificate in it"),
+        ("pki/red.key", "pki/red.pem", "pki/red.pem: no private key"),
+        ("pki/revoked.pem", "pki/absent.pem", "[intruder] revoked: "),
+    ] {
+        bench.configure(|toml| toml.replace(file, instead));
+        bench.ends(2, &run, sentence);
+    }
+    bench.configure(|toml| toml);
+    bench.ends(2, &["run", "kme", "ENC-001", "--report", "absent/r.json"], "absent/r.json: cannot be written");
+    bench.ends(2, &["run", "kme", "ENC-001", "--html", "pki"], "pki: cannot be written");
+    let (_, text) = bench.said(&["run", "kme", "ENC-001", "--html", "pki"]);
+    assert!(!text.contains("ENC-001"), "nothing was run: {text}");
+    bench.ends(0, &["run", "kme", "ENC-001", "--report", "r.json", "--html", "r.html"], "CONFORMING");
+    for name in ["r.json", "r.html"] {
+        assert!(fs::read_to_string(bench.0.folder.path().join(name)).expect(name).contains("014-ENC-001"), "{name}");
+    }
+}
+
+#[test]
+fn a_name_without_an_address_is_named() {
+    let bench = Bench::new("");
+    bench.configure(|toml| {
+        let lines = toml.lines().map(|line| match line.strip_prefix("base_url") {
+            Some(_) => "base_url = \"https://kme.invalid:8443\"",
+            None => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    bench.ends(3, &["run", "kme", "STA-001"], "KME A cannot be reached: cannot connect: the name kme.invalid is not resolved");
+    bench.ends(3, &["preflight"], "nothing can be tested: KME A cannot be reached: cannot connect: the name kme.invalid");
+}
+
+#[test]
+fn an_expired_certificate_is_called_so() {
+    let bench = Bench::new("H24");
+    bench.ends(3, &["run", "kme", "STA-001"], "KME A cannot be reached: TLS: the KME's certificate has expired");
+    bench.ends(3, &["preflight"], "the KME's certificate has expired");
+}
+
+#[test]
+fn another_authority_is_called_so() {
+    let (bench, other) = (Bench::new(""), Bench::new(""));
+    let ca = other.0.folder.path().join("pki/ca.pem");
+    bench.configure(|toml| toml.replace("pki/ca.pem", &ca.to_string_lossy()));
+    bench.ends(3, &["preflight"], "the KME's certificate is not from the authority configured as `ca`");
+}
+
+#[test]
+fn claims_that_do_not_fit_are_no_success() {
+    let bench = Bench::new("");
+    let claim = |claim: &str| bench.configure(|toml| toml.replace("[ics]", &format!("[ics]\n{claim}")));
+    claim("multicast = { claimed = false, max = 3 }");
+    bench.ends(2, &["run", "kme", "STA-001"], "contradicts itself");
+    claim("multicast = { claimed = false }");
+    bench.ends(3, &["run", "kme", "STA-001"], "claim contradicted: multicast.claimed = false, but Status says");
+    bench.ends(3, &["run", "kme", "STA-001"], "INCONCLUSIVE: the claims do not fit what Status says");
+    bench.ends(1, &["run", "kme", "STA-010"], "claim contradicted");
+}
+
+#[test]
+fn a_budget_that_is_used_up_is_said() {
+    let bench = Bench::new("");
+    bench.ends(3, &["run", "kme", "ENC-001", "ENC-002", "--budget-keys", "1"], "INCONCLUSIVE: the key budget was used up");
+}
+
+fn interrupt(child: &Child) {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "a signal is sent");
+}
+
+/// Reads lines until one holds that.
+fn wait_for(lines: &mut impl BufRead, word: &str) -> String {
+    let mut all = String::new();
+    while !all.lines().last().is_some_and(|line| line.contains(word)) {
+        assert!(lines.read_line(&mut all).expect("text") > 0, "the end comes before `{word}`: {all}");
+    }
+    all
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_partial_report() {
+    let bench = Bench::new("H22");
+    let mut child = bench
+        .command(&["run", "kme", "STA", "ENC", "--report", "r.json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut out = BufReader::new(child.stdout.take().expect("output"));
+    wait_for(&mut out, "STA-001");
+    interrupt(&child);
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).expect("text");
+    assert_eq!(child.wait().expect("an end").code(), Some(130), "{rest}");
+    assert!(rest.contains("(interrupted: partial)      exit 130"), "{rest}");
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(bench.0.folder.path().join("r.json")).expect("a report")).expect("JSON");
+    assert_eq!((report["validity"].as_str(), report["summary"]["exit"].as_u64()), (Some("partial"), Some(130)));
+    let status = |case: &str| {
+        let case = report["cases"].as_array().and_then(|cases| cases.iter().find(|found| found["id"] == case));
+        (case.map(|case| case["status"].clone()), case.map(|case| case["verdict"].clone()))
+    };
+    assert_eq!(status("014-STA-001"), (Some("done".into()), Some("pass".into())));
+    assert_eq!(status("014-ENC-027"), (Some("queued".into()), Some("skip".into())));
+    let failed = report["cases"].as_array().is_some_and(|cases| cases.iter().any(|case| case["verdict"] == "fail"));
+    assert!(!failed, "nobody is judged by an interruption: {rest}");
+}
+
+#[test]
+fn the_second_interruption_ends_at_once() {
+    // The KME answers in a minute, and so long the harness would wait.
+    let bench = Bench::new("H23");
+    bench.configure(|toml| toml.replace("response_s = 5", "response_s = 100"));
+    let mut child =
+        bench.command(&["run", "kme", "STA"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    let mut out = BufReader::new(child.stdout.take().expect("output"));
+    wait_for(&mut out, "STA-001");
+    let mut errors = BufReader::new(child.stderr.take().expect("errors"));
+    interrupt(&child);
+    wait_for(&mut errors, "once more to end at once");
+    interrupt(&child);
+    assert_eq!(child.wait().expect("an end").code(), Some(130));
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).expect("text");
+    assert!(!rest.contains("cases:"), "it did not wait for a summary: {rest}");
+}
