@@ -16,7 +16,7 @@ pub(crate) struct Fault {
     /// The deviation in a line.
     pub(crate) what: &'static str,
     pub(crate) settings: Option<fn(&mut Settings)>,
-    pub(crate) door: Option<fn(&mut Door)>,
+    pub(crate) door: Option<fn(&mut Door, &Kme)>,
     pub(crate) front: Option<Front>,
     pub(crate) request: Option<fn(&Kme, &mut Asked)>,
     pub(crate) around: Option<fn(Kme, Asked) -> Answer>,
@@ -50,7 +50,7 @@ impl Fault {
     }
 
     /// Another TLS configuration or other limits of connections.
-    pub(crate) const fn door(mut self, change: fn(&mut Door)) -> Self {
+    pub(crate) const fn door(mut self, change: fn(&mut Door, &Kme)) -> Self {
         self.door = Some(change);
         self
     }

@@ -3,12 +3,15 @@
 use crate::fault::Fault;
 
 mod aut;
+mod con;
 mod dec;
 mod enc;
 mod err;
 mod ext;
 mod keys;
+mod rob;
 mod sta;
+mod tls;
 mod wir;
 
 /// The reference as it is.
@@ -16,11 +19,22 @@ pub(crate) static NONE: Fault = Fault::new("", "the reference as it is");
 
 /// All of them, in order.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
-    let mut all: Vec<_> =
-        [aut::FAULTS, dec::FAULTS, enc::FAULTS, err::FAULTS, ext::FAULTS, keys::FAULTS, sta::FAULTS, wir::FAULTS]
-            .into_iter()
-            .flatten()
-            .collect();
+    let mut all: Vec<_> = [
+        aut::FAULTS,
+        con::FAULTS,
+        dec::FAULTS,
+        enc::FAULTS,
+        err::FAULTS,
+        ext::FAULTS,
+        keys::FAULTS,
+        rob::FAULTS,
+        sta::FAULTS,
+        tls::FAULTS,
+        wir::FAULTS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     all.sort_by_key(|fault| (["mutant", "variant", "hostile"].iter().position(|kind| *kind == fault.kind()), fault.id));
     all.into_iter()
 }

@@ -1,6 +1,8 @@
 //! What stands before a KME: the fault, and the reference behind it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -8,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use kme::service::Service;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use transport::identity::IdentityError;
 use transport::server::{Handler, Peer};
 
@@ -63,6 +65,12 @@ pub(crate) struct Pair {
     book: Mutex<Book>,
     notes: Mutex<Notes>,
     restart: Mutex<Option<Instant>>,
+    /// The folder of the laboratory.
+    pub(crate) dir: PathBuf,
+    /// Answers that several callers wait for.
+    pub(crate) waiting: Mutex<HashMap<String, Arc<OnceCell<Said>>>>,
+    /// How many requests each KME has under way, where a fault counts them.
+    pub(crate) busy: [Arc<AtomicUsize>; 2],
     /// Counts how often KME north was ordered to end without notice.
     pub(crate) deaths: watch::Sender<u64>,
 }
@@ -76,9 +84,18 @@ pub(crate) struct Notes {
 }
 
 impl Pair {
-    pub(crate) fn new(fault: &'static Fault) -> Arc<Self> {
-        let (services, book, notes) = ([const { Mutex::new(None) }; 2], Mutex::default(), Mutex::default());
-        Arc::new(Self { fault, services, book, notes, restart: Mutex::default(), deaths: watch::Sender::new(0) })
+    pub(crate) fn new(fault: &'static Fault, dir: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            fault,
+            services: Default::default(),
+            book: Mutex::default(),
+            notes: Mutex::default(),
+            restart: Mutex::default(),
+            dir,
+            waiting: Mutex::default(),
+            busy: Default::default(),
+            deaths: watch::Sender::new(0),
+        })
     }
 
     /// To be told when KME north is started again.

@@ -17,6 +17,8 @@ mod exchange;
 mod fault;
 mod faults;
 mod front;
+mod hello;
+mod raw;
 mod site;
 
 /// Wipes what is freed, as the KME's own program does.

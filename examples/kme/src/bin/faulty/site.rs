@@ -83,7 +83,7 @@ impl Site {
         let devices = [End::A, End::B].map(|end| link.address(end).port());
         let configuration = |side| files::kme(dir, settings, side, &ports, devices);
         let laboratory = Arc::new(Laboratory {
-            pair: Pair::new(fault),
+            pair: Pair::new(fault, dir.to_owned()),
             configurations: [configuration(Side::North)?, configuration(Side::South)?],
             running: Default::default(),
             full: settings.full,
@@ -240,7 +240,7 @@ fn front(kme: Kme) -> impl FnOnce(Door) -> std::pin::Pin<Box<dyn Future<Output =
             kme.install(Some(door.service.clone()));
             let fault = kme.pair.fault;
             if let Some(change) = fault.door {
-                change(&mut door);
+                change(&mut door, &kme);
             }
             let handler = Arc::new(kme.clone());
             let cut_off = match fault.front {
