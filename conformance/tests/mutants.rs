@@ -236,8 +236,11 @@ fn nothing_is_said_against_odd_kmes_that_conform() {
     assert!(told.is_empty(), "{}", told.join("\n"));
 }
 
+/// How the configuration is changed for a KME.
+type Arrange = fn(&str) -> String;
+
 /// KMEs that conform, or fall short of what is derived only; how the harness is set up; and what cases say at most.
-const CAUTION: &[(&str, fn(&str) -> String, &[(&str, Verdict)])] = &[
+const CAUTION: &[(&str, Arrange, &[(&str, Verdict)])] = &[
     // Keeps bits, and has fewer of them than the greatest size; has none at all.
     ("B41", same, &[("ENC-007", Verdict::Inconc)]),
     ("B42", same, &[("ENC-001", Verdict::Inconc), ("ENC-018", Verdict::Inconc), ("EXT-001", Verdict::Inconc)]),
@@ -311,7 +314,7 @@ fn what_may_be_otherwise_is_not_a_failure() {
 }
 
 /// Faults that need a claim or a hook to show.
-const ARRANGED: &[(&str, fn(&str) -> String, &str)] = &[
+const ARRANGED: &[(&str, Arrange, &str)] = &[
     ("M035", |toml| toml.replace("[ics]", "[ics]\nmulticast = { claimed = false }"), "STA-010"),
     ("M069", same, "ENC-028"),
     ("M070", same, "ENC-029"),
