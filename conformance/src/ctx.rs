@@ -274,8 +274,8 @@ impl<'a> Ctx<'a> {
 
     /// Enters a check at another level.
     pub(crate) fn check_at(&mut self, level: Level, part: &str, met: bool, accepted: &str, got: impl Into<String>) {
-        // A KME that restarts in between has not failed; one that goes down by a stimulus has.
-        if !met && !self.case.negative && self.lab.refused() > self.refused_before {
+        // A KME that restarts in between has not failed; one that goes down by a stimulus, or is restarted by the case, may have.
+        if !met && !self.case.negative && !self.case.needs_hook() && self.lab.refused() > self.refused_before {
             self.away = true;
             return;
         }

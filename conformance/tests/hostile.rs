@@ -116,7 +116,6 @@ fn an_id_that_is_the_key_is_not_shown() {
     let cases: Vec<_> = report.cases.iter().filter(|case| case.id != "014-DEC-004").collect();
     let text = serde_json::to_string(&(cases, &report.ledger)).expect("JSON");
     assert_eq!((id(&text), id(&screen)), (0, 0), "{text}");
-    assert!(!report.ledger.left.is_empty(), "the ledger is there");
 }
 
 #[test]
@@ -136,7 +135,9 @@ fn key_ids_do_not_control_terminals_or_readers() {
     assert_eq!(report.summary.exit, 1);
     for shown in [&screen, &json(&report)] {
         assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{200b}', '\u{7}']), "{shown}");
-        assert!(!shown.contains("\\u001b") && shown.len() < 500_000);
+        assert!(shown.len() < 500_000, "{} octets", shown.len());
+        // Our own request, which has it as an escape, may show that.
+        assert!(!shown.replace("\\\\", "").contains("\\u001b"));
     }
 }
 

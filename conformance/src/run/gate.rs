@@ -83,17 +83,21 @@ impl Runner<'_> {
         Ok(report)
     }
 
+    /// What stands for a key ID that is hidden.
+    pub(super) fn alias(&self, id: &str) -> String {
+        format!("<ID {}>", self.lab.vault.fingerprint(id.to_ascii_lowercase().as_bytes()))
+    }
+
     /// The same report with fingerprints for the IDs of keys that were delivered.
     fn without_key_ids(&self, report: &Report) -> Result<Report, serde_json::Error> {
         let in_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let mut words = HashMap::new();
         let mut others = Vec::new();
         for key in &self.lab.ledger().drawn {
-            let id = key.id.to_ascii_lowercase();
-            let alias = format!("<ID {}>", self.lab.vault.fingerprint(id.as_bytes()));
+            let (id, alias) = (key.id.to_ascii_lowercase(), self.alias(&key.id));
             if id.chars().all(in_word) {
                 words.insert(id, alias);
-            } else if others.len() < 256 && id.len() >= 4 {
+            } else if others.len() < 256 && id.len() > 1 {
                 others.extend([(printable(&key.id), alias.clone()), (key.id.clone(), alias)]);
             }
         }

@@ -40,7 +40,8 @@ pub(crate) fn spoil(asked: &Asked, said: &mut Said, state: &State) {
                 .into_bytes();
             return;
         }
-        "H16" if is_key && asked.body.is_empty() && asked.method == "POST" => {
+        "H16" if asked.target.contains("/enc_keys") && asked.body.is_empty() && asked.method == "POST" => {
+            said.status = 200;
             body["keys"] = (0..600).map(|_| json!({ "key_ID": random_id(), "key": "AAECAwQFBgc=" })).collect();
         }
         // A key under other names, and written in other ways.
