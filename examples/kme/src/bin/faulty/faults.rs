@@ -8,10 +8,12 @@ mod dec;
 mod enc;
 mod err;
 mod ext;
+mod hostile;
 mod keys;
 mod rob;
 mod sta;
 mod tls;
+mod variants;
 mod wir;
 
 /// The reference as it is.
@@ -26,10 +28,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
         enc::FAULTS,
         err::FAULTS,
         ext::FAULTS,
+        hostile::FAULTS,
         keys::FAULTS,
         rob::FAULTS,
         sta::FAULTS,
         tls::FAULTS,
+        variants::FAULTS,
         wir::FAULTS,
     ]
     .into_iter()

@@ -81,6 +81,7 @@ pub(crate) struct Notes {
     pub(crate) counts: HashMap<String, u64>,
     pub(crate) texts: HashMap<String, String>,
     pub(crate) answers: HashMap<String, (Instant, Said)>,
+    pub(crate) times: HashMap<String, Instant>,
 }
 
 impl Pair {
@@ -123,10 +124,6 @@ impl Kme {
 
     fn service(&self) -> Option<Arc<Service>> {
         lock(&self.pair.services[self.side as usize]).clone()
-    }
-
-    pub(crate) fn other(&self) -> Self {
-        Self { side: self.side.other(), pair: self.pair.clone() }
     }
 
     /// The KME of that SAE; this one if nobody knows it.

@@ -3,8 +3,6 @@
 //! The KMEs know nothing of it: faults stand around them, in what goes in and comes out of their service, in their settings, in
 //! their TLS configuration, or in a front of its own where the HTTP or TLS library cannot express the fault.
 
-#![expect(dead_code, reason = "the faults that need it come one by one")]
-
 use std::alloc::System;
 use std::process::ExitCode;
 

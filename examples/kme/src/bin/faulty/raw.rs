@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use kme::serve::Door;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -62,7 +62,7 @@ struct Server {
     odd: Odd,
     door: Door,
     kme: Arc<Kme>,
-    handshakes: Mutex<()>,
+    handshakes: Arc<Mutex<()>>,
     heads: Mutex<()>,
     places: Arc<Semaphore>,
 }
@@ -71,15 +71,19 @@ struct Server {
 pub(crate) async fn serve(door: Door, kme: Arc<Kme>, odd: Odd) -> usize {
     let stopped = door.until_stopped();
     let places = Arc::new(Semaphore::new(odd.places.unwrap_or(MAX_PLACES)));
-    let server = Arc::new(Server { odd, door, kme, handshakes: Mutex::new(()), heads: Mutex::new(()), places });
+    let server = Arc::new(Server { odd, door, kme, handshakes: Arc::default(), heads: Mutex::new(()), places });
     let accepting = async {
         let mut connections = JoinSet::new();
         loop {
             let Ok(place) = server.places.clone().acquire_owned().await else { return };
             if let Ok((stream, address)) = server.door.listener.accept().await {
+                let turn = match server.odd.one_handshake {
+                    true => Some(server.handshakes.clone().lock_owned().await),
+                    false => None,
+                };
                 let server = server.clone();
                 connections.spawn(async move {
-                    server.connection(stream, address).await;
+                    server.connection(stream, address, turn).await;
                     drop(place);
                 });
             }
@@ -94,7 +98,7 @@ pub(crate) async fn serve(door: Door, kme: Arc<Kme>, odd: Odd) -> usize {
 }
 
 impl Server {
-    async fn connection(&self, mut stream: TcpStream, address: SocketAddr) {
+    async fn connection(&self, mut stream: TcpStream, address: SocketAddr, turn: Option<OwnedMutexGuard<()>>) {
         let _ = stream.set_nodelay(true);
         let mut offers_ticket = false;
         if self.odd.plain || self.odd.greeting.is_some() || self.odd.identity_by_ticket {
@@ -115,10 +119,8 @@ impl Server {
                 _ => {}
             }
         }
-        let shaken = {
-            let _turn = if self.odd.one_handshake { Some(self.handshakes.lock().await) } else { None };
-            timeout(PATIENCE, TlsAcceptor::from(self.door.tls.current()).accept(stream)).await
-        };
+        let shaken = timeout(PATIENCE, TlsAcceptor::from(self.door.tls.current()).accept(stream)).await;
+        drop(turn);
         let Ok(Ok(mut stream)) = shaken else { return };
         let (_, tls) = stream.get_mut();
         let leaf = tls.peer_certificates().and_then(<[_]>::first);
@@ -216,7 +218,9 @@ impl Server {
         };
         let body = async {
             match framing {
-                Framing::Length(length) if length > self.door.limits.body_octets => Err(Unread::Refused(413)),
+                Framing::Length(length) if length > self.door.limits.body_octets && !self.odd.waits_for_bodies => {
+                    Err(Unread::Refused(413))
+                }
                 Framing::Length(length) => {
                     while buffer.len() < length {
                         self.more_body(stream, buffer).await?;

@@ -255,7 +255,7 @@ fn front(kme: Kme) -> impl FnOnce(Door) -> std::pin::Pin<Box<dyn Future<Output =
 
 const MASTER: &str = "red";
 const SLAVE: &str = "blue";
-const FILL_LIMIT: Duration = Duration::from_secs(20);
+const FILL_LIMIT: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 5;
 /// More than one full request, and no multiple of it.
 const LEFT_OVER: u64 = MAX_KEYS + 5;

@@ -80,7 +80,7 @@ pub(super) static FAULTS: &[Fault] = &[
     }),
     Fault::new("M023", "delivers keys for an unknown slave").around(|kme, asked| {
         Box::pin(async move {
-            let unknown = asked.peer().is_some_and(|peer| Side::of(&peer).is_none());
+            let unknown = asked.peer().is_some_and(|peer| Side::of(&peer).is_none() && !peer.contains('/'));
             let mut asked = asked;
             if unknown && asked.operation() == Operation::GetKey && kme.serves(asked.caller.as_ref()) {
                 asked.set_peer(known(&kme));

@@ -10,8 +10,7 @@ use crate::site::MAX_KEYS;
 pub(super) static FAULTS: &[Fault] = &[
     Fault::new("M040", "POST `{}` refused: number required").around(|kme, asked| {
         Box::pin(async move {
-            let object = asked.json().filter(Value::is_object);
-            if asked.posts(Operation::GetKey) && object.is_some_and(|body| body.get("number").is_none()) {
+            if asked.posts(Operation::GetKey) && asked.json() == Some(json!({})) {
                 return Said::error(400, "number is required");
             }
             kme.ask(&asked).await
@@ -229,7 +228,7 @@ pub(super) fn set_number(asked: &mut Asked, number: Option<u64>) {
     set_member(asked, "number", number);
 }
 
-fn set_size(asked: &mut Asked, size: Option<u64>) {
+pub(super) fn set_size(asked: &mut Asked, size: Option<u64>) {
     set_member(asked, "size", size);
 }
 

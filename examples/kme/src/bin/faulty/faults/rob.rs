@@ -18,15 +18,22 @@ pub(super) static FAULTS: &[Fault] = &[
         .front(|door, kme| Box::pin(serve(door, kme, Odd { unordered: true, ..Odd::default() }))),
     Fault::new("M137", "waits for ever for an announced body")
         .front(|door, kme| Box::pin(serve(door, kme, Odd { waits_for_bodies: true, ..Odd::default() }))),
-    Fault::new("M138", "recursive JSON parser: the process of KME A dies").around(|kme, asked| {
-        Box::pin(async move {
-            if nesting(&asked.body) > 10_000 {
-                kme.die().await;
-            }
-            kme.ask(&asked).await
-        })
+    Fault::new("M138", "recursive JSON parser: the process of KME A dies; bodies of 1 MiB are taken")
+        .settings(|settings| settings.northbound("max_body_octets", 1 << 20))
+        .around(|kme, asked| {
+            Box::pin(async move {
+                if nesting(&asked.body) > 10_000 {
+                    kme.die().await;
+                }
+                kme.ask(&asked).await
+            })
+        }),
+    Fault::new("M139", "reads bodies without limit").settings(|settings| {
+        settings.northbound("max_body_octets", 64 << 20);
+        settings.northbound("request_timeout", "\"30s\"");
+        settings.limits.insert("response_s", "30".to_owned());
+        settings.limits.insert("body_timeout_s", "40".to_owned());
     }),
-    Fault::new("M139", "reads bodies without limit").settings(|settings| settings.northbound("max_body_octets", 64 << 20)),
     Fault::new("M140", "invalid UTF-8 replaced and accepted").request(|_, asked| {
         if asked.posts(Operation::GetKey) && std::str::from_utf8(&asked.body).is_err() {
             asked.body = String::from_utf8_lossy(&asked.body).into_owned().into();
