@@ -221,14 +221,18 @@ impl Laboratory {
     /// Leaves a few keys, so that who takes full batches sees the last one fall short.
     async fn drain(&self) {
         let kme = self.kme(Side::North);
+        // What the link has delivered already may still come in.
+        let mut settled = false;
         loop {
             let stored = self.stored(Side::North, MASTER, SLAVE).await;
             let number = stored.saturating_sub(LEFT_OVER).min(MAX_KEYS);
-            if number == 0 || kme.draw(MASTER, SLAVE, &json!({ "number": number })).await.status != 200 {
-                return;
+            match number {
+                0 if settled => return,
+                0 => self.settle().await,
+                _ if kme.draw(MASTER, SLAVE, &json!({ "number": number })).await.status != 200 => return,
+                _ => {}
             }
-            // What the link has delivered already may still come in.
-            self.settle().await;
+            settled = number == 0;
         }
     }
 }
