@@ -9,9 +9,11 @@ use crate::cases::GROUPS;
 
 mod document;
 mod readings;
+mod requirements;
 
 pub(crate) use document::{markdown, pages};
 pub(crate) use readings::reading;
+pub(crate) use requirements::{judged, table, table_json};
 
 /// Version of the catalogue: raised with every change that may change a verdict.
 pub(crate) const VERSION: &str = "0.1";

@@ -114,6 +114,9 @@ enum Command {
         /// Write a page per case into this folder, made if absent
         #[arg(long, value_name = "DIR", conflicts_with = "format")]
         dir: Option<PathBuf>,
+        /// The requirements of the standard, with the cases for each or why there are none
+        #[arg(long, conflicts_with = "dir")]
+        requirements: bool,
         /// md or json
         #[arg(long, default_value = "md", value_parser = ["md", "json"])]
         format: String,
@@ -224,8 +227,13 @@ impl Command {
                 pages.iter().try_for_each(|(name, text)| write_file(&dir.join(name), text))?;
                 writeln!(out, "{}: {} files", dir.display(), pages.len())?;
             }
-            Self::Catalogue { format, .. } => {
-                let text = if format == "json" { catalogue::json() } else { catalogue::markdown() };
+            Self::Catalogue { format, requirements, .. } => {
+                let text = match (requirements, format == "json") {
+                    (false, false) => catalogue::markdown(),
+                    (false, true) => catalogue::json(),
+                    (true, false) => catalogue::table(),
+                    (true, true) => catalogue::table_json(),
+                };
                 write!(out, "{text}")?;
             }
             Self::Selftest(selftest) => return selftest.perform(&mut out),

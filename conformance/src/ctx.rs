@@ -215,6 +215,9 @@ impl<'a> Ctx<'a> {
 
     /// The same for any two.
     pub(crate) fn draw_for(&mut self, master: &Sae, slave: &str, number: u64) -> Result<Vec<Key>, Stop> {
+        if number == 0 {
+            return Err(Stop::Inconclusive("Status says that no key is delivered per request, which STA-009 judges".to_owned()));
+        }
         let mut keys: Vec<Key> = Vec::new();
         // A KME may deliver one key per request only.
         let most = self.limits.max_per_request.unwrap_or(1).clamp(1, number);

@@ -43,8 +43,8 @@ mod wire;
 pub use config::{Config, ConfigError, Side};
 pub use lab::Mode;
 pub use report::{
-    CaseResult, Check, Exchange, Ics, KeyCost, KmeFacts, LedgerFacts, LeftBehind, Message, PlanFacts, Report, Summary, Target,
-    Tool, Verdict,
+    CaseResult, Check, Exchange, Ics, KeyCost, KmeFacts, LedgerFacts, LeftBehind, Message, PlanFacts, Report, RequirementFacts,
+    Summary, Target, Tool, Verdict,
 };
 pub use run::{Options, RunError, run};
 

@@ -79,6 +79,9 @@ pub struct Report {
     pub summary: Summary,
     /// All cases, in the order of the catalogue.
     pub cases: Vec<CaseResult>,
+    /// All requirements of the standard, in its order.
+    #[serde(default)]
+    pub requirements: Vec<RequirementFacts>,
     /// What became of the keys.
     pub ledger: LedgerFacts,
     /// What was noticed and is no verdict.
@@ -215,6 +218,22 @@ pub struct CaseResult {
     pub evidence: Vec<Exchange>,
     /// A command that repeats it.
     pub replay: String,
+}
+
+/// A requirement of the standard, and what came of the cases for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RequirementFacts {
+    /// For instance `014-6.4-06`.
+    pub id: String,
+    /// What it says, in few words.
+    pub what: String,
+    /// Cases of this run.
+    pub cases: Vec<String>,
+    /// The worst of their verdicts; `none` if there is none.
+    pub verdict: String,
+    /// Why no case can be made for it; empty if it can.
+    pub untestable: String,
 }
 
 /// One thing that was looked at.

@@ -12,7 +12,7 @@ use crate::wire::percent_encoded;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("014-DEC-001", Level::S, Impact::KeySafety, "POST one ID at B: same ID, same bytes as at A")
-        .basis(&["4-01", "5.4-01", "5.4-03"], &[])
+        .basis(&["4-01", "4-12", "5.4-01", "5.4-03"], &[])
         .does("Get key of one key at A; POST of its ID at B", "200 with that ID and the same octets")
         .kills(&["M093"])
         .needs(&[Need::Pair])

@@ -176,7 +176,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("014-ENC-021", Level::S, Impact::KeySafety, "No `key_ID` repeats in the whole run, at either KME")
         .basis(&["5.3-07", "4-13"], &[])
         .does("every Get key answer", "an ID that did not occur before, letter case aside")
-        .kills(&["M060"]),
+        .kills(&["M060", "M067"]),
     Case::new("014-ENC-022", Level::S, Impact::Interop, "`key` is RFC 4648 base64: standard alphabet, padding, one line")
         .basis(&["6.3-04"], &[])
         .does("every key container", "strict base64")
@@ -188,7 +188,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("014-ENC-024", Level::S, Impact::KeySafety, "No key material repeats under a second ID")
         .basis(&["5.3-07"], &[])
         .does("every Get key answer, keys of 64 bits and more", "a fingerprint that did not occur before")
-        .kills(&["M064", "M065", "M067"]),
+        .kills(&["M064", "M065"]),
     Case::new("014-ENC-025", Level::D, Impact::KeySafety, "Material is not degenerate (constant, counter, text, repeated block)")
         .basis(&["clause 3.1"], &[])
         .does(

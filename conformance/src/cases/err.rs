@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[
         .does("every error answer", "no `details`, or an array of objects (derived for codes other than 400 and 503)")
         .kills(&["M120"]),
     Case::new("014-ERR-003", Level::D, Impact::Interop, "No status code outside 200, 400, 401, 503 on the three methods")
-        .basis(&["tables 4/6/8"], &[])
+        .basis(&["5.2-06", "5.3-08", "5.4-06", "tables 4/6/8"], &[])
         .does("every answer of the three methods", "200, 400, 401 or 503")
         .kills(&["M098", "M121"]),
     Case::new("014-ERR-004", Level::S, Impact::KeySafety, "Malformed JSON on enc_keys: 400, no key")

@@ -31,7 +31,7 @@ pub(super) const CASES: &[Case] = &[
         Impact::Interop,
         "Unknown optional extension: usual answer, or 400 with the mandated sentence",
     )
-    .basis(&["6.2-16"], &["A-16"])
+    .basis(&["6.2-15", "6.2-16"], &["A-16"])
     .does("POST with an invented optional extension", "200 with one key, or 400 with the mandated sentence")
     .kills(&["M079"])
     .needs(&[Need::Slave])

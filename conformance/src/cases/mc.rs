@@ -119,8 +119,9 @@ fn mc_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let answer = t.supply(t.master()?, &request(t, &json!([t.additional()?.id]))?, None)?;
     // Keys for several slaves may have a pool of their own, of which Status does not tell.
     let drawn = t.expect_keys_at(Level::D, answer, 1, t.limits().key_size)?;
+    let Some(first) = drawn.first() else { return Err(Stop::Judged) };
     for slave in [t.slave()?, t.additional()?] {
-        let answer = t.collect(slave, &t.master()?.id, &[&drawn[0].id])?;
+        let answer = t.collect(slave, &t.master()?.id, &[&first.id])?;
         t.expect_same(&answer, &drawn)?;
     }
     Ok(())

@@ -37,7 +37,7 @@ pub(super) struct Selftest {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=10))]
     attempts: u16,
     /// Seconds that a pair may take to be ready, and to stop
-    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     patience: u16,
     /// Only these faults; `none` for the KMEs as they are
     #[arg(long, value_name = "ID", value_delimiter = ',')]

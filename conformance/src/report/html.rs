@@ -194,22 +194,23 @@ fn claims(page: &mut Page, report: &Report) {
 }
 
 fn requirements(page: &mut Page, report: &Report) {
-    let mut matrix: BTreeMap<&str, Vec<&CaseResult>> = BTreeMap::new();
-    for case in &report.cases {
-        for requirement in &case.requirements {
-            matrix.entry(requirement).or_default().push(case);
-        }
-    }
-    page.raw("<h2>Requirements</h2><table><tbody>");
-    for (requirement, cases) in matrix {
+    page.raw("<h2>Requirements</h2><table><thead><tr><th>requirement</th><th>what</th><th>cases</th></tr></thead><tbody>");
+    for requirement in &report.requirements {
         page.raw("<tr>");
-        page.classed("td", "id", requirement);
+        page.classed("td", "id", &requirement.id);
+        page.element("td", &requirement.what);
         page.raw("<td>");
-        for (at, case) in cases.into_iter().enumerate() {
+        let cases = report.cases.iter().filter(|case| requirement.cases.contains(&case.id));
+        for (at, case) in cases.enumerate() {
             page.raw(if at == 0 { "" } else { ", " });
             page.classed("span", "id", case.short());
             page.text(" ");
             page.verdict(case);
+        }
+        if !requirement.untestable.is_empty() {
+            page.element("small", &format!("not tested: {}", requirement.untestable));
+        } else if requirement.cases.is_empty() {
+            page.element("small", "no case of this run");
         }
         page.raw("</td></tr>\n");
     }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Runner;
-use crate::catalogue::{VERSION, all};
+use crate::catalogue::{VERSION, all, judged as judged_requirements};
 use crate::config::Side;
 use crate::json::Json;
 use crate::lab::Ledger;
@@ -113,6 +113,7 @@ impl Runner<'_> {
                 seconds: began.1.elapsed().as_secs_f64(),
             },
             cases: all().iter().filter_map(|case| results.remove(case.id)).collect(),
+            requirements: Vec::new(),
             ledger: LedgerFacts {
                 asked: budget.asked,
                 delivered: ledger.delivered,
@@ -199,6 +200,7 @@ pub(super) fn conclude(report: &mut Report, interrupted: bool) {
     report.summary.exit = if interrupted { 130 } else { exit };
     report.summary.failed_requirements = failed.into_iter().collect();
     report.summary.counts = counts;
+    report.requirements = judged_requirements(&report.cases);
 }
 
 /// Something had to be left out for fear of showing a key: no success, but no KME gets rid of its failures by it.

@@ -114,3 +114,36 @@ pub(crate) fn marked(text: &str) -> Option<&str> {
     let end = start + text[start..].find(MARKS[1])? + MARKS[1].len();
     Some(&text[start..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_readme_repeats_the_figures_of_the_matrix() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let read = |name: &str| fs::read_to_string(folder.join(name)).expect(name);
+        let (matrix, readme) = (read("MATRIX.md"), read("README.md"));
+        assert!(marked(&matrix).is_some(), "MATRIX.md has no figures");
+        assert_eq!(
+            marked(&readme),
+            marked(&matrix),
+            "to put it right: qkdspec selftest --faulty PATH --matrix conformance/MATRIX.md"
+        );
+    }
+
+    #[test]
+    fn the_matrix_is_of_these_cases() {
+        let matrix = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("MATRIX.md")).expect("MATRIX.md");
+        for case in all() {
+            assert!(matrix.contains(&format!("| {} | {:?} |", short(case.id), case.level)), "{} is not in it", case.id);
+            for mutant in case.kills {
+                let known = matrix.contains(&format!("| {mutant} |")) || matrix.contains(&format!("{mutant} ("));
+                assert!(known, "{} names {mutant}, which is not in it", case.id);
+            }
+        }
+    }
+}

@@ -138,7 +138,7 @@ pub(super) static FAULTS: &[Fault] = &[
     }),
     Fault::new("M056", "257 bits refused with another sentence")
         .response(|_, _, said| reword(said, SIZE, "size must be a multiple of 8")),
-    Fault::new("M070", "short pool: returns what it has with 200").around(|kme, asked| {
+    Fault::new("M070", "short pool: returns fewer keys than asked with 200").around(|kme, asked| {
         Box::pin(async move {
             let said = kme.ask(&asked).await;
             let mut number = number(&asked).unwrap_or(1);
@@ -146,8 +146,9 @@ pub(super) static FAULTS: &[Fault] = &[
                 return said;
             }
             let mut asked = asked;
+            // A KME that is short of keys takes its time to say so.
             while number > 1 {
-                number -= 1;
+                number /= 2;
                 set_number(&mut asked, Some(number));
                 let fewer = kme.ask(&asked).await;
                 if fewer.status == 200 {
