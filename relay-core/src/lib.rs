@@ -10,6 +10,8 @@
 //!    store; what depends on a change is not seen before that.
 //! 4. Feed [`Input::Timeout`] by [`poll_timeout`](KeyManager::poll_timeout) at the latest.
 //!
+//! [`routing`] finds ways through a meshed network; the key manager does not use it yet.
+//!
 //! ```
 //! use std::num::NonZeroU32;
 //! use std::time::Instant;
@@ -61,6 +63,7 @@ pub mod key_id;
 pub mod lease;
 pub mod manager;
 pub mod pad;
+pub mod routing;
 pub mod store;
 pub mod testing;
 

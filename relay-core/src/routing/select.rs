@@ -1,0 +1,109 @@
+//! Which of the good paths is taken, and for how long.
+
+use std::time::Instant;
+
+use itu_y3803::{KmId, RandomSource};
+
+use crate::routing::link_states::LinkStates;
+use crate::routing::lsa::LsaAuth;
+use crate::routing::metric::Metric;
+use crate::routing::paths::{Constraints, Path};
+use crate::routing::topology::adverts;
+use crate::routing::{NoRoute, Route, Router};
+
+/// Good paths to choose from, at most.
+const CHOICE: usize = 8;
+
+impl<M: Metric, A: LsaAuth, R: RandomSource> Router for LinkStates<M, A, R> {
+    /// The path chosen before, while it is held; else one of those nearly as good as the best, at random, the fuller the more
+    /// likely, so that nodes do not all move to the same.
+    fn route(&mut self, now: Instant, to: &KmId, constraints: &Constraints<'_>) -> Route {
+        if *to == self.config.id {
+            return Route::Path(Path { hops: Vec::new(), cost: 0 });
+        }
+        if self.database.lsa(to).is_none() {
+            return Route::Unreachable(NoRoute::Unknown);
+        }
+        let Some(target) = self.topology.number(to) else { return Route::Unreachable(NoRoute::NoPath) };
+        let Some(best) = self.shortest.distance(target) else { return Route::Unreachable(NoRoute::NoPath) };
+        if let Some(path) = self.still_held(now, to, best, constraints) {
+            return Route::Path(path);
+        }
+        let paths = self.good_paths(to, CHOICE, constraints);
+        if paths.is_empty() {
+            return Route::Unreachable(NoRoute::Constraints);
+        }
+        let weights: Vec<u64> = paths.iter().map(|path| 1 + u64::from(self.bottleneck(path))).collect();
+        let mut drawn = self.draw() % weights.iter().sum::<u64>();
+        let chosen = weights.iter().position(|&weight| {
+            let here = drawn < weight;
+            drawn = drawn.saturating_sub(weight);
+            here
+        });
+        let path = paths.into_iter().nth(chosen.unwrap_or(0)).expect("as many weights as paths");
+        if constraints.is_none() {
+            let jitter = self.config.hold / 4 * (self.draw() % 1_024) as u32 / 1_024;
+            self.held.insert(to.clone(), (path.clone(), now + self.config.hold + jitter));
+        }
+        Route::Path(path)
+    }
+}
+
+impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
+    /// The best paths to `to`, best first, of those that are dearer than the best by no more than [`Config::spread`] percent.
+    ///
+    /// [`Config::spread`]: crate::routing::Config::spread
+    #[must_use]
+    pub fn good_paths(&self, to: &KmId, most: usize, constraints: &Constraints<'_>) -> Vec<Path> {
+        let Some((search, target)) = self.search(*constraints).zip(self.target(to)) else { return Vec::new() };
+        search.near_best(target, self.config.spread, most)
+    }
+
+    /// Up to `most` paths to `to` that have no node in common but their ends, together as cheap as can be.
+    #[must_use]
+    pub fn disjoint_paths(&self, to: &KmId, most: usize, constraints: &Constraints<'_>) -> Vec<Path> {
+        let Some((search, target)) = self.search(*constraints).zip(self.target(to)) else { return Vec::new() };
+        let mut paths = search.disjoint(target, most);
+        // A flow knows no number of hops.
+        paths.retain(|path| constraints.admit(path));
+        paths
+    }
+
+    fn target(&self, to: &KmId) -> Option<u32> {
+        self.topology.number(to).filter(|_| *to != self.config.id)
+    }
+
+    fn still_held(&self, now: Instant, to: &KmId, best: u32, constraints: &Constraints<'_>) -> Option<Path> {
+        let (path, until) = self.held.get(to).filter(|(_, until)| now < *until)?;
+        let mut at = &self.config.id;
+        let mut cost: u32 = 0;
+        for hop in &path.hops {
+            cost = cost.saturating_add(self.topology.cost(at, &hop.to, &hop.link)?);
+            let ends = adverts(&self.database, at, &hop.to, &hop.link)?;
+            if constraints.link.is_some_and(|may| !ends.into_iter().all(may)) {
+                return None;
+            }
+            at = &hop.to;
+        }
+        let much_better = u64::from(best) * 120 <= u64::from(cost) * 100;
+        let held = constraints.admit(path) && now < *until && !much_better;
+        held.then(|| Path { hops: path.hops.clone(), cost })
+    }
+
+    /// The least class of fill on the way.
+    fn bottleneck(&self, path: &Path) -> u8 {
+        let mut at = &self.config.id;
+        let classes = path.hops.iter().map(|hop| {
+            let ends = adverts(&self.database, at, &hop.to, &hop.link);
+            at = &hop.to;
+            ends.map_or(0, |ends| ends[0].key_class.min(ends[1].key_class))
+        });
+        classes.min().unwrap_or(0)
+    }
+
+    fn draw(&mut self) -> u64 {
+        let mut octets = [0; 8];
+        self.random.fill(&mut octets);
+        u64::from_be_bytes(octets)
+    }
+}
