@@ -188,6 +188,7 @@ fn no_run_costs_more_than_it_said() {
             assert!(report.ledger.delivered <= promised(&screen), "{fault} {select:?}: {screen}");
             let dear: Vec<_> = report.cases.iter().filter(|case| case.keys.delivered > case.keys.reserved).collect();
             assert!(dear.is_empty(), "{fault}: {dear:?}");
+            assert!(report.with(Verdict::Error).is_empty(), "{fault}: {screen}");
         }
     }
     assert_eq!(promised(&run("", &["WIR-001"], |_| {}).1), 2);

@@ -1,7 +1,7 @@
 //! Where a KME is.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -51,6 +51,9 @@ impl BaseUrl {
 
     /// Asks the resolver, which has no clock of its own.
     pub(crate) fn addresses(&self, wait: Duration) -> Result<Vec<SocketAddr>, String> {
+        if let Ok(address) = self.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.port)]);
+        }
         let (done, answer) = mpsc::channel();
         let place = (self.host.clone(), self.port);
         thread::spawn(move || done.send(place.to_socket_addrs().map(Iterator::collect::<Vec<_>>)));
