@@ -108,7 +108,9 @@ fn what_cannot_be_run_says_so_by_its_exit_code() {
     let code = |arguments: &[&str]| qkdspec(arguments).status.code();
     assert_eq!(code(&["run", "kme", "XYZ-999", "--config", &config]), Some(2), "an empty selection");
     assert_eq!(code(&["run", "kme", "--config", "/nowhere/qkdspec.toml"]), Some(2), "no configuration");
+    fs::write(&file, pair.toml.replace("allow_destructive", "# allow_destructive")).expect("written");
     assert_eq!(code(&["run", "kme", "--mode", "destructive", "--config", &config]), Some(2), "not permitted");
+    fs::write(&file, &pair.toml).expect("written");
     assert_eq!(code(&["run", "kme", "--colour"]), Some(2), "an unknown flag");
     assert_eq!(code(&["run", "kme", "ENC-001", "--budget-keys", "0", "--config", &config]), Some(3), "nothing judged");
     assert_eq!(code(&["run", "kme", "STA-001", "--mode", "safe", "--config", &config]), Some(0));

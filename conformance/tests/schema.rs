@@ -129,7 +129,8 @@ fn page(folder: &Path, name: &str) {
     let ids: Vec<_> =
         html.match_indices(" href=\"#").filter_map(|(at, found)| html[at + found.len()..].split('"').next()).collect();
     assert!(ids.iter().all(|id| html.contains(&format!("id=\"{id}\""))), "{name}: {ids:?}");
-    let with_faults = ["failing", "hostile", "accepted", "expired", "mended", "interrupted", "without-evidence"];
+    let with_faults =
+        ["failing", "hostile", "accepted", "expired", "mended", "nothing-judged", "interrupted", "without-evidence"];
     assert!(ids.is_empty() != with_faults.contains(&name), "{name}: {ids:?}");
 }
 
