@@ -30,16 +30,18 @@ const SMOKE: [&str; 12] = [
 
 /// The cases that `select` names, all of them if it is empty, without those that `skip` names; in the order of the catalogue.
 pub(crate) fn select(select: &[String], skip: &[String]) -> Result<Vec<&'static Case>, String> {
+    // As an environment sets it that takes nothing away.
+    let skip: Vec<String> = skip.iter().filter(|pattern| !pattern.is_empty()).cloned().collect();
     let mut wanted: Vec<&'static Case> = Vec::new();
     for case in all() {
         let named = |patterns: &[String]| -> Result<bool, String> {
             patterns.iter().try_fold(false, |any, pattern| Ok(any | matches(case, pattern)?))
         };
-        if (select.is_empty() || named(select)?) && !named(skip)? {
+        if (select.is_empty() || named(select)?) && !named(&skip)? {
             wanted.push(case);
         }
     }
-    for pattern in select.iter().chain(skip) {
+    for pattern in select.iter().chain(&skip) {
         if !all().iter().any(|case| matches(case, pattern).unwrap_or_default()) {
             return Err(format!("`{pattern}` selects no case; see `qkdspec list`"));
         }
@@ -48,6 +50,9 @@ pub(crate) fn select(select: &[String], skip: &[String]) -> Result<Vec<&'static 
 }
 
 fn matches(case: &Case, pattern: &str) -> Result<bool, String> {
+    if pattern.is_empty() {
+        return Err("an empty pattern selects no case".to_owned());
+    }
     if let Some(level) = pattern.strip_prefix("level:") {
         return Ok(level.split(',').any(|level| level.eq_ignore_ascii_case(&format!("{:?}", case.level))));
     }
@@ -120,9 +125,10 @@ mod tests {
 
     #[test]
     fn an_empty_or_misspelt_selection_is_an_error() {
-        for pattern in ["014-XYZ", "@nothing", "#nothing", "clause:9.9", "DEC-999"] {
+        for pattern in ["", "014-XYZ", "@nothing", "#nothing", "clause:9.9", "DEC-999"] {
             assert!(select(&[pattern.to_owned()], &[]).is_err(), "{pattern}");
         }
         assert!(select(&["DEC-001".to_owned()], &["DEC".to_owned()]).is_err());
+        assert_eq!(ids(&["DEC-001"], &[""]), ["014-DEC-001"]);
     }
 }

@@ -16,6 +16,10 @@ impl Bench {
     fn new(fault: &'static str) -> Self {
         let pair = Pair::start(fault);
         fs::write(pair.folder.path().join("qkdspec.toml"), &pair.toml).expect("written");
+        let hook =
+            |line: &&str| ["drain_a", "refill_a", "restart_a", "link_", "clock_"].iter().any(|name| line.starts_with(name));
+        let without_hooks: Vec<_> = pair.toml.lines().filter(|line| !hook(line)).collect();
+        fs::write(pair.folder.path().join("without-hooks.toml"), without_hooks.join("\n")).expect("written");
         Self(pair)
     }
 
@@ -128,7 +132,7 @@ fn claims_are_drafted_checked_and_used() {
         }
     }
     claims("\"key.lifetime\" = true");
-    let out = bench.expect(0, &["ics", "check", "--ics", "bad.toml"]);
+    let out = bench.expect(0, &["ics", "check", "--ics", "bad.toml", "--config", "without-hooks.toml"]);
     assert!(out.contains("missing in the configuration: the hook clock_forward"), "{out}");
     assert!(bench.refused(&["run", "kme", "--ics", "nothing.toml"]).contains("qkdspec ics new"));
 }
@@ -227,8 +231,12 @@ fn flags_override_the_environment_and_the_environment_the_file() {
     assert!(code == Some(0) && out.contains("mode safe") && out.contains("seed abc") && bench.path("e.json").is_file(), "{out}");
     let (_, out, _) = run(&[("QKDSPEC_MODE", "safe")], &["--mode", "normal"]);
     assert!(out.contains("mode normal"), "{out}");
+    let (_, out, _) = run(&[("QKDSPEC_QUIET", "1"), ("QKDSPEC_SHUFFLE", "no"), ("QKDSPEC_SKIP", "")], &[]);
+    assert!(!out.contains("pass   "), "{out}");
+    let (code, _, errors) = run(&[("QKDSPEC_QUIET", "perhaps")], &[]);
+    assert!(code == Some(2) && errors.contains("--quiet"), "{errors}");
     let (_, out, _) = run(&[("QKDSPEC_BUDGET_BITS", "8")], &[]);
-    assert!(out.contains("skip   ENC-001"), "{out}");
+    assert!(out.contains("pass   STA-001") && !out.contains("pass   ENC-001"), "{out}");
     for (flag, value) in [
         ("--timeout-connect", "soon"),
         ("--timeout-response", "-1s"),
@@ -244,7 +252,7 @@ fn flags_override_the_environment_and_the_environment_the_file() {
         run(&[], &["--timeout-connect", "2s", "--timeout-response", "500ms", "--timeout-settle", "0.2", "--width", "60"]);
     assert_eq!(code, Some(0), "{out}");
     assert!(out.lines().all(|line| line.chars().count() <= 60), "{out}");
-    let out = bench.expect(0, &["run", "kme", "--list-hooks"]);
+    let out = bench.expect(0, &["run", "kme", "--list-hooks", "--config", "without-hooks.toml"]);
     assert!(out.contains("drain_a        absent      014-ENC-029") && !out.contains("pass"), "{out}");
 }
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::Subcommand;
+use clap::builder::BoolishValueParser;
 
 use super::options::Inputs;
 use crate::case::{Need, When};
@@ -30,7 +31,7 @@ pub(super) enum Ics {
         #[command(flatten)]
         inputs: Inputs,
         /// Permit plain HTTP
-        #[arg(long, env = "QKDSPEC_INSECURE_LAB")]
+        #[arg(long, env = "QKDSPEC_INSECURE_LAB", value_parser = BoolishValueParser::new())]
         insecure_lab: bool,
     },
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use crate::config::Config;
 use crate::lab::Mode;
@@ -97,37 +98,37 @@ pub(super) struct RunFlags {
     #[arg(long, env = "QKDSPEC_FAIL_ON", default_value = "S,R")]
     fail_on: String,
     /// The same as --fail-on S,R,D,H
-    #[arg(long, env = "QKDSPEC_STRICT")]
+    #[arg(long, env = "QKDSPEC_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
     /// Hexadecimal; repeats a run
     #[arg(long, env = "QKDSPEC_SEED")]
     seed: Option<String>,
     /// Run in an order drawn from the seed
-    #[arg(long, env = "QKDSPEC_SHUFFLE")]
+    #[arg(long, env = "QKDSPEC_SHUFFLE", value_parser = BoolishValueParser::new())]
     shuffle: bool,
     /// Wait so long for the KMEs to answer, as 60s
     #[arg(long, env = "QKDSPEC_WAIT_READY", value_name = "TIME", default_value = "0s", value_parser = duration)]
     wait_ready: Duration,
     /// End at the first failure
-    #[arg(long, env = "QKDSPEC_FAIL_FAST")]
+    #[arg(long, env = "QKDSPEC_FAIL_FAST", value_parser = BoolishValueParser::new())]
     fail_fast: bool,
     /// Run an inconclusive case so many times more
     #[arg(long, env = "QKDSPEC_RETRIES_INCONCLUSIVE", default_value_t = 1)]
     retries_inconclusive: u32,
     /// Permit plain HTTP; the report is not valid for claims
-    #[arg(long, env = "QKDSPEC_INSECURE_LAB")]
+    #[arg(long, env = "QKDSPEC_INSECURE_LAB", value_parser = BoolishValueParser::new())]
     insecure_lab: bool,
     /// Exchanges in the report: of all cases, of those that did not pass, or none
     #[arg(long, env = "QKDSPEC_EVIDENCE", default_value = "all", value_parser = ["all", "fail", "none"])]
     evidence: String,
     /// Write no key IDs into the report
-    #[arg(long, env = "QKDSPEC_HIDE_KEY_IDS")]
+    #[arg(long, env = "QKDSPEC_HIDE_KEY_IDS", value_parser = BoolishValueParser::new())]
     hide_key_ids: bool,
     /// Show failures and the summary only
-    #[arg(long, env = "QKDSPEC_QUIET", short)]
+    #[arg(long, env = "QKDSPEC_QUIET", short, value_parser = BoolishValueParser::new())]
     quiet: bool,
     /// No colours
-    #[arg(long, env = "QKDSPEC_NO_COLOR")]
+    #[arg(long, env = "QKDSPEC_NO_COLOR", value_parser = BoolishValueParser::new())]
     pub(super) no_color: bool,
     /// Break lines at so many columns
     #[arg(long, env = "QKDSPEC_WIDTH", value_parser = clap::value_parser!(u16).range(40..))]

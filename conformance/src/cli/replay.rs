@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use super::options::{Inputs, watch_interrupts};
 use super::{load, write_file};
@@ -21,7 +22,7 @@ pub(super) struct Replay {
     #[command(flatten)]
     inputs: Inputs,
     /// Permit plain HTTP; the report is not valid for claims
-    #[arg(long, env = "QKDSPEC_INSECURE_LAB")]
+    #[arg(long, env = "QKDSPEC_INSECURE_LAB", value_parser = BoolishValueParser::new())]
     insecure_lab: bool,
     /// Write the new report (JSON)
     #[arg(long, value_name = "PATH")]
