@@ -19,7 +19,11 @@ pub(super) fn facts(case: &Case) -> Vec<(&'static str, Vec<String>)> {
         Some((question, reading)) => format!("{id}, {question}: {reading}"),
         None => (*id).to_owned(),
     });
-    let requirements: Vec<_> = case.requirements.iter().map(|id| requirement(id)).collect();
+    let clause = |id: &str| match id.rsplit_once('-') {
+        Some((clause, _)) if id.starts_with(|c: char| c.is_ascii_digit()) => format!(" (clause {clause})"),
+        _ => String::new(),
+    };
+    let requirements: Vec<_> = case.requirements.iter().map(|id| requirement(id) + &clause(id)).collect();
     let needs: Vec<_> = case.needs.iter().map(|need| need_text(*need)).collect();
     let around = if case.negative { "Status, known to be good, before and after" } else { "" };
     let facts = vec![
@@ -147,6 +151,7 @@ mod tests {
             }
         }
         let unknown_id = all().iter().find(|case| case.id == "014-DEC-004").expect("a case");
+        assert!(purpose(unknown_id).contains("014-6.4-06 (clause 6.4)"));
         assert!(purpose(unknown_id).contains("A-01, unknown or fetched key ID: 400"));
     }
 }

@@ -221,7 +221,7 @@ fn ledger(page: &mut Page, report: &Report) {
     let ledger = &report.ledger;
     page.raw("<h2>Keys</h2>");
     let figures = format!(
-        "{} asked for or possible, {} delivered to masters, {} fetched by slaves, {} left behind, {} requests over budget.",
+        "{} asked for or possible, {} delivered to masters, {} fetched by slaves, {} left behind, {} requests or cases over budget.",
         ledger.asked,
         ledger.delivered,
         ledger.retrieved,
