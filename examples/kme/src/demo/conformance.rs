@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use super::DemoError;
-use super::files::{DIRECTORY, ODD, REFUSED};
+use super::files::{DIRECTORY, FURTHER, REFUSED};
 use super::folder::Folder;
 use super::network::{KmeProcess, Network};
 use super::process::this_program;
@@ -19,8 +19,7 @@ pub(super) fn write_configuration(folder: &Folder, network: &Network) -> Result<
         format!("{stem} = {{ id = \"{id}\", kme = \"{kme}\", cert = \"pki/{stem}.pem\", key = \"pki/{stem}.key\" }}\n")
     };
     let mut saes: String = DIRECTORY.iter().map(|(id, kme)| sae(id, id, kme)).collect();
-    // With characters that a path must carry encoded.
-    saes.push_str(&sae(ODD.stem, ODD.id, ODD.kme));
+    saes.extend(FURTHER.map(|(stem, id, kme)| sae(stem, id, kme)));
     let intruders: String = REFUSED.iter().map(|stem| format!("{stem} = \"pki/{stem}.pem\"\n")).collect();
     let kme = |kme: &KmeProcess| {
         let (url, id) = (kme.url(), kme.id());

@@ -17,15 +17,10 @@ pub(super) const DIRECTORY: [(&str, &str); 4] = [("red", "north"), ("blue", "sou
 /// How much key the KMEs hold ready for a pair of SAEs: the engine's usual value, named to tell how full it is.
 pub(super) const POOL_HIGH_OCTETS: u64 = 16 << 10;
 
-/// One more SAE, whose ID a path has to encode. It asks for nothing by itself.
-pub(super) const ODD: OddSae = OddSae { stem: "odd", id: "grün: 1/2, 50 %", kme: "south" };
-
-pub(super) struct OddSae {
-    /// Of its files.
-    pub(super) stem: &'static str,
-    pub(super) id: &'static str,
-    pub(super) kme: &'static str,
-}
+/// Further SAEs, with names of files, IDs and KMEs, that the conformance suite wants: one whose ID a path has to encode, and
+/// enough for a key with more slaves than the KMEs allow.
+pub(super) const FURTHER: [(&str, &str, &str); 3] =
+    [("odd", "grün: 1/2, 50 %", "south"), ("white", "white", "south"), ("black", "black", "south")];
 
 /// Certificates that are refused: of an SAE that no KME knows, and with one fault each in the name of red.
 pub(super) const REFUSED: [&str; 7] =
@@ -35,7 +30,7 @@ pub(super) const REFUSED: [&str; 7] =
 pub(super) fn write_pki(folder: &Folder) -> Result<(), DemoError> {
     let mut profiles = Profile::demonstration();
     profiles.extend(["link-a", "link-b"].map(|id| Profile::new(id, Leaf::kme(id))));
-    profiles.push(Profile::new(ODD.stem, Leaf::sae(ODD.id)));
+    profiles.extend(FURTHER.map(|(stem, id, _)| Profile::new(stem, Leaf::sae(id))));
     profiles.extend(REFUSED.map(refused));
     transport::pki::write_pki(&folder.join("pki"), "QKD demonstration authority", &profiles)?;
     Ok(())
@@ -133,6 +128,9 @@ fn certificate(stem: &str, kme: Option<&str>) -> Value {
 
 const LINK: &str = "north-south";
 
+/// What the link holds at each end: some seconds' worth, so that a link that is cut is soon empty.
+const LINK_KEYS: u32 = 10_000;
+
 fn kme(id: &str, peer: &str, options: &Options, ports: &Ports) -> String {
     let (own, other) = if id == "north" { (&ports.north, &ports.south) } else { (&ports.south, &ports.north) };
     let (device, device_port) = if id == "north" { ("link-a", ports.link_a) } else { ("link-b", ports.link_b) };
@@ -140,7 +138,7 @@ fn kme(id: &str, peer: &str, options: &Options, ports: &Ports) -> String {
         Durability::Lease => "lease",
         Durability::Strict => "strict",
     };
-    let saes = DIRECTORY.iter().chain(&[(ODD.id, ODD.kme)]);
+    let saes = DIRECTORY.into_iter().chain(FURTHER.map(|(_, id, kme)| (id, kme)));
     let directory: String = saes.map(|(sae, kme)| format!("\n[[sae]]\nid = \"{sae}\"\nkme = \"{kme}\"\n")).collect();
     format!(
         r#"# Written by `kme demo`, for KME {id}.
@@ -214,7 +212,7 @@ ca = "pki/ca.pem"
     };
     let rate = options.link_rate_bps.map_or_else(|| format!("trace = \"{TRACE}\""), |rate| format!("constant_bps = {rate:?}"));
     format!(
-        "# Written by `kme demo`, for the emulated QKD link.\n\n{rate}\ncontrol = \"127.0.0.1:{}\"\n{}{}",
+        "# Written by `kme demo`, for the emulated QKD link.\n\n{rate}\nmax_key_count = {LINK_KEYS}\ncontrol = \"127.0.0.1:{}\"\n{}{}",
         ports.link_control,
         end("a", ports.link_a, "link-a", "north"),
         end("b", ports.link_b, "link-b", "south"),
