@@ -31,7 +31,7 @@ pub(crate) struct Odd {
     pub(crate) places: Option<usize>,
     /// Answers go out in the order in which they are ready.
     pub(crate) unordered: bool,
-    /// Content-Length is one too small.
+    /// Content-Length is one too small where nothing is found.
     pub(crate) short_length: bool,
     /// Content-Length is ignored where Transfer-Encoding is given, too.
     pub(crate) prefers_chunks: bool,
@@ -309,8 +309,8 @@ impl Server {
             }
             octets.extend(b"0\r\n\r\n");
         } else {
-            let short = usize::from(self.odd.short_length && !said.body.is_empty());
-            octets.extend(format!("content-length: {}\r\n\r\n", said.body.len() - short).bytes());
+            let short = usize::from(self.odd.short_length && said.status == 404);
+            octets.extend(format!("content-length: {}\r\n\r\n", said.body.len().saturating_sub(short)).bytes());
             octets.extend(&said.body);
         }
         stream.write_all(&octets).await?;

@@ -73,6 +73,14 @@ pub(super) static FAULTS: &[Fault] = &[
             }
         })
     }),
+    Fault::new("M155", "GET with number gives one key more than asked for").request(|_, asked| {
+        if asked.gets(Operation::GetKey)
+            && asked.parameters("number").len() == 1
+            && let Some(number) = number(asked).filter(|number| (1..MAX_KEYS).contains(number))
+        {
+            set_number(asked, Some(number + 1));
+        }
+    }),
     Fault::new("M048", "number 0 gives an empty container with 200").around(|kme, asked| {
         Box::pin(async move {
             let zero = asked.operation() == Operation::GetKey && integer(&asked) == Some(0);

@@ -109,7 +109,7 @@ pub(super) static FAULTS: &[Fault] = &[
             *text = Base64::encode_string(&counted.collect::<Vec<_>>());
         });
     }),
-    Fault::new("M067", "Get key is idempotent for one second").around(|kme, asked| {
+    Fault::new("M067", "Get key is idempotent for one second, until the key is fetched").around(|kme, asked| {
         Box::pin(async move {
             if asked.operation() != Operation::GetKey {
                 return kme.ask(&asked).await;
@@ -118,6 +118,7 @@ pub(super) static FAULTS: &[Fault] = &[
             let before = kme.notes().answers.get(&call).cloned();
             if let Some((at, said)) = before
                 && at.elapsed() < Duration::from_secs(1)
+                && said.keys().iter().all(|(id, _)| kme.drawn(id).is_some_and(|drawn| drawn.taken.is_empty()))
             {
                 return said;
             }

@@ -12,7 +12,7 @@ use crate::raw::{Odd, serve};
 use crate::site::MAX_KEYS;
 
 pub(super) static FAULTS: &[Fault] = &[
-    Fault::new("M133", "Content-Length one too small")
+    Fault::new("M133", "Content-Length one too small in answers 404")
         .front(|door, kme| Box::pin(serve(door, kme, Odd { short_length: true, ..Odd::default() }))),
     Fault::new("M134", "answers to pipelined requests in completion order; Get key takes 50 ms")
         .front(|door, kme| Box::pin(serve(door, kme, Odd { unordered: true, ..Odd::default() }))),
