@@ -299,7 +299,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("014-ENC-038", Level::S, Impact::KeySafety, "No answer holds more keys than were asked for")
         .basis(&["6.3-02"], &[])
         .does("every answer with keys to a Get key request", "at most as many keys as the request may be read to ask for")
-        .kills(&["M047"]),
+        .kills(&["M155"]),
 ];
 
 /// A Get key request that ought to be refused with 400.

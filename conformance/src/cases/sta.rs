@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
             "Status; again with a letter of the SAE ID percent-encoded",
             "slave_SAE_ID as in the path, decoded; master_SAE_ID as the certificate has it",
         )
-        .kills(&["M016"])
+        .kills(&["M016", "M030"])
         .needs(&[Need::Slave])
         .run(sta_005),
     Case::new("014-STA-006", Level::D, Impact::Interop, "Status of the reverse pair at B mirrors the KME IDs")
