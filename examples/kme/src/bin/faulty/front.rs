@@ -82,6 +82,7 @@ pub(crate) struct Notes {
     pub(crate) texts: HashMap<String, String>,
     pub(crate) answers: HashMap<String, (Instant, Said)>,
     pub(crate) times: HashMap<String, Instant>,
+    pub(crate) pool: Vec<Drawn>,
 }
 
 impl Pair {

@@ -39,7 +39,7 @@ pub(crate) struct Odd {
     pub(crate) chunked: bool,
     /// Plain HTTP is served as well, in the name of an enrolled SAE.
     pub(crate) plain: bool,
-    /// What to do with a ClientHello; true: the connection has been dealt with.
+    /// What becomes of a connection, by its ClientHello.
     pub(crate) greeting: Option<fn(&Hello) -> Greeting>,
     /// Who offers a ticket is taken for whoever came before.
     pub(crate) identity_by_ticket: bool,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::keys::{flipped, refused_though_drawn};
+use crate::book::Drawn;
 use crate::exchange::{Operation, Said};
 use crate::fault::Fault;
 use crate::front::{Side, lock};
@@ -56,24 +57,32 @@ pub(super) static FAULTS: &[Fault] = &[
             said
         })
     }),
-    Fault::new("M153", "pools of two masters overlap").response(|kme, asked, said| {
-        said.edit_keys(|id, text| {
-            let Some(drawn) = kme.drawn(id) else { return };
-            let mut notes = kme.notes();
-            let mine = format!("material of {id}");
-            if asked.operation() == Operation::GetKey {
-                let pool = format!("{:?} {}", drawn.at, drawn.text.len());
-                let place = notes.counts.entry(format!("{pool} {}", drawn.master)).or_default();
-                *place += 1;
-                let slot = format!("{pool} {place}");
-                let shared = notes.texts.entry(slot).or_insert_with(|| drawn.text.clone()).clone();
-                notes.texts.insert(mine.clone(), shared);
-            }
-            if let Some(shared) = notes.texts.get(&mine) {
-                text.clone_from(shared);
-            }
-        });
-    }),
+    Fault::new("M153", "pools of two masters overlap: within a second the second is given what the first was").response(
+        |kme, asked, said| {
+            said.edit_keys(|id, text| {
+                let Some(drawn) = kme.drawn(id) else { return };
+                let mut notes = kme.notes();
+                let mine = format!("material of {id}");
+                if asked.operation() == Operation::GetKey {
+                    let shared = notes.pool.iter_mut().rev().find(|other| {
+                        let fits = other.at == drawn.at && other.text.len() == drawn.text.len();
+                        fits && other.since.elapsed() < Duration::from_secs(1) && !other.taken.contains(&drawn.master)
+                    });
+                    if let Some(shared) = shared {
+                        shared.taken.insert(drawn.master.clone());
+                        let shared = shared.text.clone();
+                        notes.texts.insert(mine.clone(), shared);
+                    } else {
+                        let taken = [drawn.master.clone()].into();
+                        notes.pool.push(Drawn { taken, ..drawn });
+                    }
+                }
+                if let Some(shared) = notes.texts.get(&mine) {
+                    text.clone_from(shared);
+                }
+            });
+        },
+    ),
     Fault::new("M154", "after restart keys are regenerated for stored IDs").around(|kme, asked| {
         Box::pin(async move {
             let mut said = kme.ask(&asked).await;

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kme::serve::Door;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::fault::{Answer, Fault};
+use super::sta::set;
+use crate::exchange::Said;
+use crate::fault::Fault;
 use crate::front::Kme;
 
 pub(super) static FAULTS: &[Fault] = &[
@@ -38,18 +41,17 @@ pub(super) static FAULTS: &[Fault] = &[
     Fault::new("H09", "an octet every 200 ms").front(|door, kme| Box::pin(serve(door, kme, Attack::Drip))),
     Fault::new("H10", "absurd numbers in Status").response(|_, asked, said| {
         for limit in ["key_size", "max_key_per_request", "max_key_size", "max_SAE_ID_count", "max_key_count", "stored_key_count"] {
-            super::sta::set(asked, said, limit, serde_json::json!(u64::MAX));
+            set(asked, said, limit, json!(u64::MAX));
         }
     }),
     Fault::new("H11", "a hundred thousand keys in an answer").around(|kme, asked| {
-        let answer: Answer = Box::pin(async move {
+        Box::pin(async move {
             let said = kme.ask(&asked).await;
             match said.keys().as_slice() {
                 [] => said,
-                [first, ..] => crate::exchange::Said::container(&vec![first.clone(); 100_000]),
+                [first, ..] => Said::container(&vec![first.clone(); 100_000]),
             }
-        });
-        answer
+        })
     }),
 ];
 
@@ -64,29 +66,29 @@ enum Attack {
 
 async fn serve(door: Door, _: Arc<Kme>, attack: Attack) -> usize {
     let tls = TlsAcceptor::from(door.tls.current());
-    let accepting = async {
-        loop {
-            let Ok((stream, _)) = door.listener.accept().await else { continue };
-            let tls = tls.clone();
-            tokio::spawn(async move {
-                // Nobody is attacked for ever, or stopping would have to wait.
-                let _ = tokio::time::timeout(Duration::from_secs(60), async {
-                    if let Ok(stream) = tls.accept(stream).await {
-                        let _ = harm(stream, attack).await;
-                    }
-                })
-                .await;
-            });
-        }
-    };
-    tokio::select! {
-        () = door.until_stopped() => 0,
-        () = accepting => 0,
+    let mut stopped = std::pin::pin!(door.until_stopped());
+    loop {
+        let stream = tokio::select! {
+            () = &mut stopped => return 0,
+            accepted = door.listener.accept() => accepted,
+        };
+        let (tls, Ok((stream, _))) = (tls.clone(), stream) else { continue };
+        tokio::spawn(async move {
+            // Nobody is attacked for ever, or stopping would have to wait.
+            let attacked = async {
+                if let Ok(stream) = tls.accept(stream).await {
+                    let _ = harm(stream, attack).await;
+                }
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(60), attacked).await;
+        });
     }
 }
 
 async fn harm(mut stream: TlsStream<TcpStream>, attack: Attack) -> std::io::Result<()> {
-    stream.read(&mut [0; 4096]).await?;
+    if stream.read(&mut [0; 4096]).await? == 0 {
+        return Ok(());
+    }
     match attack {
         Attack::Silence => std::future::pending().await,
         Attack::Close => stream.shutdown().await,
