@@ -2,15 +2,14 @@
 //!
 //! The KMEs are another program (`faulty`), started once per fault; the harness runs as a process of its own against each.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::cases::GROUPS;
 use crate::lab::lock;
 use crate::rng::Rng;
 
@@ -73,22 +72,15 @@ pub(crate) enum News<'a> {
 
 /// Longest run of the harness against one pair.
 const LIMIT: Duration = Duration::from_secs(240);
-/// Each answer takes so long that the groups of cases are run against a pair each.
-const SLOW: [&str; 1] = ["B23"];
 /// Of all runs: what is random is the same in two runs against the reference KMEs.
 const SEED: &str = "5eed";
-
-struct Job {
-    fault: usize,
-    part: &'static str,
-}
 
 /// Who is told how it goes.
 type Tell<'a> = &'a mut dyn FnMut(News<'_>);
 
 enum Event {
-    Began(String),
-    Over(Job, Box<Sitting>),
+    Began(usize),
+    Over(usize, Box<Sitting>),
 }
 
 /// Runs what is ordered; whatever happens is in the results.
@@ -134,7 +126,7 @@ pub(crate) fn run(order: &Order, tell: Tell<'_>) -> Result<Results, String> {
     Ok(Results { rows: rows.into_iter().flatten().collect(), whole, allowed })
 }
 
-/// Runs some faults, several at a time, and hands out each when it is complete.
+/// Runs some faults, several at a time, and hands out each when it is over.
 fn sittings(
     seat: Seat<'_>,
     faults: &[Fault],
@@ -143,11 +135,8 @@ fn sittings(
     tell: Tell<'_>,
     done: &mut dyn FnMut(usize, Sitting, Tell<'_>),
 ) {
-    let queue = queue(faults, due);
-    let of = queue.len();
-    let mut open: BTreeMap<usize, (usize, Option<Sitting>)> = BTreeMap::new();
-    queue.iter().for_each(|job| open.entry(job.fault).or_default().0 += 1);
-    let queue = Mutex::new(queue);
+    let queue = Mutex::new(due.iter().copied().collect::<VecDeque<_>>());
+    let of = due.len();
     let (send, receive) = mpsc::channel();
     let (mut over, mut running) = (0, Vec::new());
     thread::scope(|scope| {
@@ -158,22 +147,11 @@ fn sittings(
         drop(send);
         loop {
             match receive.recv_timeout(Duration::from_millis(200)) {
-                Ok(Event::Began(name)) => running.push(name),
-                Ok(Event::Over(job, sitting)) => {
-                    let name = name(&faults[job.fault], job.part);
-                    running.retain(|other| *other != name);
+                Ok(Event::Began(index)) => running.push(faults[index].id.clone()),
+                Ok(Event::Over(index, sitting)) => {
+                    running.retain(|id| *id != faults[index].id);
                     over += 1;
-                    let Some((missing, joined)) = open.get_mut(&job.fault) else { continue };
-                    *missing -= 1;
-                    match joined {
-                        Some(joined) => joined.join(*sitting),
-                        None => *joined = Some(*sitting),
-                    }
-                    if *missing == 0
-                        && let Some(sitting) = joined.take()
-                    {
-                        done(job.fault, sitting, tell);
-                    }
+                    done(index, *sitting, tell);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -183,34 +161,21 @@ fn sittings(
     });
 }
 
-fn name(fault: &Fault, part: &str) -> String {
-    if part.is_empty() { fault.id.clone() } else { format!("{} {part}", fault.id) }
-}
-
-/// The slow ones first, so that nobody waits for them at the end.
-fn queue(faults: &[Fault], due: &[usize]) -> VecDeque<Job> {
-    let (slow, quick): (Vec<usize>, Vec<usize>) = due.iter().partition(|index| SLOW.contains(&faults[**index].id.as_str()));
-    let parts = slow.into_iter().flat_map(|fault| GROUPS.iter().map(move |(part, ..)| Job { fault, part }));
-    parts.chain(quick.into_iter().map(|fault| Job { fault, part: "" })).collect()
-}
-
-fn work(seat: Seat<'_>, faults: &[Fault], queue: &Mutex<VecDeque<Job>>, send: Sender<Event>) {
-    while let Some(job) = { lock(queue).pop_front() } {
+fn work(seat: Seat<'_>, faults: &[Fault], queue: &Mutex<VecDeque<usize>>, send: Sender<Event>) {
+    while let Some(index) = { lock(queue).pop_front() } {
         if seat.interrupted.load(Ordering::SeqCst) {
             return;
         }
-        let fault = &faults[job.fault];
-        let planted = (fault.id != matrix::REFERENCE).then_some(fault);
-        let _ = send.send(Event::Began(name(fault, job.part)));
-        let began = Instant::now();
-        let mut sitting = sit(seat, planted, job.part, SEED);
+        let planted = (faults[index].id != matrix::REFERENCE).then_some(&faults[index]);
+        // Nobody listens any more: nothing is lost.
+        let _ = send.send(Event::Began(index));
+        let mut sitting = sit(seat, planted, SEED);
         if planted.is_none() {
-            let again = sit(seat, planted, job.part, SEED);
+            let again = sit(seat, planted, SEED);
             let trouble = differs(&sitting, &again);
             sitting.trouble = sitting.trouble.or(again.trouble).or(trouble);
         }
-        sitting.seconds = began.elapsed().as_secs_f64();
-        if send.send(Event::Over(job, Box::new(sitting))).is_err() {
+        if send.send(Event::Over(index, Box::new(sitting))).is_err() {
             return;
         }
     }

@@ -45,39 +45,22 @@ impl Sitting {
     pub(crate) fn verdict(&self, case: &str) -> Option<Verdict> {
         self.cases.get(case).and_then(|(verdict, _)| *verdict)
     }
-
-    /// Two parts of one run: each case is as bad as in the worse.
-    pub(crate) fn join(&mut self, other: Self) {
-        for (id, (verdict, why)) in other.cases {
-            let entry = self.cases.entry(id).or_default();
-            if verdict > entry.0 {
-                *entry = (verdict, why);
-            }
-        }
-        self.exit = self.exit.max(other.exit);
-        self.seconds += other.seconds;
-        self.peak_kib = self.peak_kib.max(other.peak_kib);
-        self.octets = self.octets.max(other.octets);
-        self.unsafe_output |= other.unsafe_output;
-        self.trouble = self.trouble.take().or(other.trouble);
-    }
 }
 
-/// Starts the pair with that fault (none: as it is), runs the selected cases, and stops everything.
-pub(crate) fn sit(seat: Seat<'_>, fault: Option<&Fault>, part: &str, seed: &str) -> Sitting {
+/// Starts the pair with that fault (none: as it is), runs all cases, and stops everything.
+pub(crate) fn sit(seat: Seat<'_>, fault: Option<&Fault>, seed: &str) -> Sitting {
     let began = Instant::now();
     let mut sitting =
-        attempt(seat, fault, part, seed).unwrap_or_else(|trouble| Sitting { trouble: Some(trouble), ..Sitting::default() });
+        attempt(seat, fault, seed).unwrap_or_else(|trouble| Sitting { trouble: Some(trouble), ..Sitting::default() });
     sitting.seconds = began.elapsed().as_secs_f64();
     sitting
 }
 
-fn attempt(seat: Seat<'_>, fault: Option<&Fault>, part: &str, seed: &str) -> Result<Sitting, String> {
+fn attempt(seat: Seat<'_>, fault: Option<&Fault>, seed: &str) -> Result<Sitting, String> {
     let id = fault.map_or("none", |fault| fault.id.as_str());
-    let name = if part.is_empty() { id.to_owned() } else { format!("{id}-{part}") };
     let folder = match seat.keep {
-        Some(keep) => Folder::kept(keep, &name)?,
-        None => Folder::new(&name)?,
+        Some(keep) => Folder::kept(keep, id)?,
+        None => Folder::new(id)?,
     };
     let path = |name: &str| folder.path().join(name);
     let mut serving =
@@ -85,9 +68,6 @@ fn attempt(seat: Seat<'_>, fault: Option<&Fault>, part: &str, seed: &str) -> Res
     let mut command = own(seat.qkdspec);
     command.args(["run", "kme", "--mode", "destructive", "--seed", seed]);
     command.args(["--evidence", if seat.keep.is_some() { "all" } else { "none" }]);
-    if !part.is_empty() {
-        command.arg(part);
-    }
     if fault.is_some_and(|fault| fault.kind == Kind::Mutant) {
         command.arg("--strict");
     }
