@@ -5,6 +5,11 @@
 //! 1 s plus retransmission. In the end: nothing is flooded any more, no route leads over a dead link or node, everything that is
 //! connected is reachable, and distances are those that petgraph finds.
 //!
+//! What it is known to catch, by breaking the code once: a lower sequence is accepted; what is known is passed on again (it never
+//! ends); an advertisement of one's own from before a restart is not outbid; nothing is repeated; databases are not exchanged on
+//! connecting; a link counts that only one end advertises, or at the better cost; a route is kept over a dead link, or not held
+//! at all; always the first of equal paths is taken.
+//!
 //! `SEEDS=100000 cargo test --release -p qkms-relay-core --test routing_simulation -- --nocapture` runs so many; `SEED=17` runs one and tells
 //! its story.
 
@@ -21,7 +26,7 @@ fn after_any_faults_all_agree_and_no_route_is_dead() {
         println!("{:?}", World::random(seed, true).run());
         return;
     }
-    let seeds = number("SEEDS").unwrap_or(if cfg!(debug_assertions) { 200 } else { 2_000 });
+    let seeds = number("SEEDS").unwrap_or(if cfg!(debug_assertions) { 500 } else { 5_000 });
     let mut total = routing_world::Report::default();
     for seed in 0..seeds {
         match std::panic::catch_unwind(|| World::random(seed, false).run()) {

@@ -62,7 +62,7 @@ pub enum Input {
         /// What.
         octets: Vec<u8>,
     },
-    /// A link of this node, new or changed.
+    /// A link of this node, new or changed. More links or labels than the limits allow are left out.
     Link {
         /// The other end.
         neighbour: KmId,
