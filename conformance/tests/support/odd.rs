@@ -19,7 +19,7 @@ pub(crate) fn spoil(asked: &Asked, said: &mut Said, state: &State) {
             body["details"] = json!([{ "key": "size", "value": "257" }, { "key": "keyContainer" }, { "key": 8 }]);
         }
         // Keys that are words of a report.
-        "H11" if is_key => first(&mut body, "key", json!("INCONCLUSIVE")),
+        "H11" if is_key => first(&mut body, "key", json!("Failures")),
         "H12" if is_key => {
             let id = body["keys"][0]["key_ID"].clone();
             first(&mut body, "key", id);
