@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::config::Claims;
 use crate::ctx::{Ctx, Stop};
+use crate::sae::Bench;
 
 /// Strength and basis of a requirement, in one letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -63,6 +64,16 @@ pub(crate) enum Need {
     Destructive,
     /// TLS, that is, no laboratory on plain HTTP.
     Tls,
+    /// An SAE under test as master.
+    AsMaster,
+    /// An SAE under test as slave.
+    AsSlave,
+    /// An SAE under test at both ends.
+    AsBoth,
+    /// An SAE under test whose exit codes can be believed.
+    Told,
+    /// An SAE under test whose output is seen.
+    Output,
 }
 
 /// For which claims a case is made.
@@ -162,6 +173,8 @@ pub(crate) enum Run {
     Active(fn(&mut Ctx<'_>) -> Result<(), Stop>),
     /// From all exchanges of the run.
     Passive,
+    /// Against an SAE.
+    Sae(fn(&mut Bench<'_>) -> Result<(), Stop>),
 }
 
 /// One case of the catalogue.
@@ -258,6 +271,11 @@ impl Case {
 
     pub(crate) const fn run(mut self, run: fn(&mut Ctx<'_>) -> Result<(), Stop>) -> Self {
         self.run = Run::Active(run);
+        self
+    }
+
+    pub(crate) const fn run_sae(mut self, run: fn(&mut Bench<'_>) -> Result<(), Stop>) -> Self {
+        self.run = Run::Sae(run);
         self
     }
 

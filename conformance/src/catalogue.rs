@@ -24,6 +24,18 @@ pub(crate) fn all() -> &'static [&'static Case] {
     ALL.get_or_init(|| GROUPS.iter().flat_map(|(_, _, cases)| cases.iter()).collect())
 }
 
+/// All cases for SAEs in order.
+pub(crate) fn sae() -> &'static [&'static Case] {
+    static ALL: OnceLock<Vec<&'static Case>> = OnceLock::new();
+    ALL.get_or_init(|| crate::sae::GROUPS.iter().flat_map(|(_, _, cases)| cases.iter()).collect())
+}
+
+/// Groups of both suites: the beginning of their ids, title and cases.
+pub(crate) fn groups() -> impl Iterator<Item = (String, &'static str, &'static [Case])> {
+    let of = |suite: &'static str| move |(group, title, cases): (&str, _, _)| (format!("{suite}-{group}"), title, cases);
+    GROUPS.into_iter().map(of("014")).chain(crate::sae::GROUPS.into_iter().map(of("SAE14")))
+}
+
 /// A requirement as the standard's digest numbers it; what is no number stays as it is.
 pub(crate) fn requirement(id: &str) -> String {
     if id.starts_with(|c: char| c.is_ascii_digit()) { format!("014-{id}") } else { id.to_owned() }
@@ -40,6 +52,11 @@ pub(crate) fn need_text(need: Need) -> String {
         Need::Intruder(name) => format!("the certificate [intruder] {name}"),
         Need::Destructive => "--mode destructive".to_owned(),
         Need::Tls => "TLS".to_owned(),
+        Need::AsMaster => "--role master or both".to_owned(),
+        Need::AsSlave => "--role slave or both".to_owned(),
+        Need::AsBoth => "--role both".to_owned(),
+        Need::Told => "exit codes that can be believed".to_owned(),
+        Need::Output => "an SAE driven by a command".to_owned(),
     }
 }
 
@@ -64,7 +81,7 @@ pub(crate) fn case_json(case: &Case) -> Value {
 }
 
 pub(crate) fn json() -> String {
-    let cases: Vec<_> = all().iter().map(|case| case_json(case)).collect();
+    let cases: Vec<_> = all().iter().chain(sae()).map(|case| case_json(case)).collect();
     let catalogue = json!({ "catalogue": VERSION, "licence": "BSD-3-Clause OR Apache-2.0 OR MIT", "edition": { "etsi014": "1.1.1" }, "cases": cases });
     serde_json::to_string_pretty(&catalogue).unwrap_or_default() + "\n"
 }
@@ -89,13 +106,13 @@ mod tests {
 
     #[test]
     fn cases_are_in_order_and_described() {
-        let ids: Vec<_> = all().iter().map(|case| case.id).collect();
+        let ids: Vec<_> = all().iter().chain(sae()).map(|case| case.id).collect();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id occurs twice");
-        for (group, _, cases) in GROUPS {
-            assert!(cases.iter().all(|case| case.group() == group), "{group}");
+        for (group, _, cases) in groups() {
+            assert!(cases.iter().all(|case| case.id.starts_with(&format!("{group}-"))), "{group}");
             assert!(cases.windows(2).all(|pair| pair[0].id < pair[1].id), "{group} is not in order");
         }
-        for case in all() {
+        for case in all().iter().chain(sae()) {
             assert!(!case.stimulus.is_empty() && !case.accepted.is_empty(), "{}", case.id);
             let founded = !case.requirements.is_empty() || !case.ambiguities.is_empty();
             assert!(founded || matches!(case.level, Level::H | Level::O) || case.group() == "ROB", "{}", case.id);

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::case::Need;
+use crate::case::{Case, Need};
 use crate::catalogue;
 use crate::config::{Config, HOOKS};
 use crate::report::{self, Report};
 use crate::run::{RunError, plan, run_guarded};
-use crate::select::{PROFILES, select};
+use crate::select::{PROFILES, select_of};
 use crate::{diff, expected};
 
 mod badge;
@@ -22,7 +22,9 @@ mod ics;
 mod init;
 mod options;
 mod preflight;
+mod proxy;
 mod replay;
+mod sae;
 mod selftest;
 
 use options::{Inputs, RunFlags, Selection};
@@ -106,6 +108,16 @@ enum Command {
     /// Run cases
     #[command(subcommand)]
     Run(Target),
+    /// Play a pair of KMEs with something wrong, for use by hand
+    #[command(
+        after_help = "Examples:\n  qkdspec mock kme-pair --scenario list\n  qkdspec mock kme-pair --scenario short-key --dir /tmp/mock\n  qkdspec mock kme-pair --listen-a 127.0.0.1:8443 --listen-b 127.0.0.1:9443 --dir /tmp/mock"
+    )]
+    Mock(sae::Mock),
+    /// Stand between an SAE and its KME, and judge what passes, both ways
+    #[command(
+        after_help = "The proxy ends the SAE's TLS with a certificate that the SAE trusts (--cert, --key), and speaks to the KME with the\nSAE's own certificate (--sae-cert, --sae-key): a proxy in the middle of mutual TLS has to have both. Keys pass through it\nand are forgotten; the report holds fingerprints.\n\nExample:\n  qkdspec proxy --upstream https://kme-a:8443 --ca network-ca.pem --listen 127.0.0.1:9443 \\\n    --cert proxy.pem --key proxy.key --client-ca network-ca.pem --sae-cert red.pem --sae-key red.key --report r.json\nEnds with Ctrl-C, or after --seconds or --requests."
+    )]
+    Proxy(proxy::Proxy),
     /// Print the catalogue of test purposes, or write a page per case
     #[command(
         after_help = "Examples:\n  qkdspec catalogue --format md > test-purposes.md\n  qkdspec catalogue --dir purposes        purposes/README.md is the list\n\nThe text may also be used under BSD-3-Clause."
@@ -184,6 +196,9 @@ enum Target {
         #[command(flatten)]
         flags: Box<RunFlags>,
     },
+    /// An SAE: qkdspec plays the KMEs, and a command, a trigger or a person makes the SAE act
+    #[command(after_help = sae::contract())]
+    Sae(sae::SaeRun),
 }
 
 impl Command {
@@ -196,7 +211,7 @@ impl Command {
             }
             Self::List { selection, format } => list(&selection, &format, &mut out)?,
             Self::Explain { id } => {
-                let cases = select(std::slice::from_ref(&id), &[]).map_err(RunError::Usage)?;
+                let cases = select_of(&every(), std::slice::from_ref(&id), &[]).map_err(RunError::Usage)?;
                 for case in cases {
                     writeln!(out, "{}", catalogue::explained(case))?;
                 }
@@ -216,6 +231,17 @@ impl Command {
                 options.colour = out.is_terminal() && !flags.no_color && std::env::var_os("NO_COLOR").is_none();
                 options::watch_interrupts(&options.interrupted);
                 return run_kme(config, &options, &flags, &mut out);
+            }
+            Self::Run(Target::Sae(sae)) => {
+                let (report, flags) = sae.perform(&mut out)?;
+                write_forms(&report, &flags)?;
+                return Ok(report.summary.exit);
+            }
+            Self::Mock(mock) => mock.perform(&mut out)?,
+            Self::Proxy(proxy) => {
+                let (report, flags) = proxy.perform(&mut out)?;
+                write_forms(&report, &flags)?;
+                return Ok(report.summary.exit);
             }
             Self::Replay(replay) => return replay.perform(&mut out),
             Self::Ics(ics) => return ics.perform(&mut out),
@@ -261,8 +287,13 @@ impl Command {
     }
 }
 
+/// The cases for KMEs, and those for SAEs.
+fn every() -> Vec<&'static Case> {
+    catalogue::all().iter().chain(catalogue::sae()).copied().collect()
+}
+
 fn list(selection: &Selection, format: &str, out: &mut dyn Write) -> Result<(), RunError> {
-    let cases = select(&selection.select, &selection.skip).map_err(RunError::Usage)?;
+    let cases = select_of(&every(), &selection.select, &selection.skip).map_err(RunError::Usage)?;
     match format {
         "json" => {
             let cases: Vec<_> = cases.iter().map(|case| catalogue::case_json(case)).collect();
@@ -276,7 +307,7 @@ fn list(selection: &Selection, format: &str, out: &mut dyn Write) -> Result<(), 
         }
         _ => {
             for case in &cases {
-                writeln!(out, "{:<12} {:?}  {:<10} {}", case.id, case.level, case.cost.text(), case.title)?;
+                writeln!(out, "{:<13} {:?}  {:<10} {}", case.id, case.level, case.cost.text(), case.title)?;
             }
             writeln!(
                 out,
@@ -314,6 +345,18 @@ fn run_kme(config: Config, options: &crate::Options, flags: &RunFlags, out: &mut
     let written: Vec<_> = wanted.iter().map(write).collect();
     written.into_iter().collect::<Result<(), _>>()?;
     Ok(guarded.report.summary.exit)
+}
+
+/// Writes a report that has passed the last gate, in the forms that are wanted.
+fn write_forms(report: &Report, flags: &RunFlags) -> Result<(), RunError> {
+    for (path, form) in
+        [(&flags.report, "json"), (&flags.junit, "junit"), (&flags.html, "html"), (&flags.sarif, "sarif"), (&flags.md, "md")]
+    {
+        if let Some(path) = path {
+            write_file(path, &rendered(report, form))?;
+        }
+    }
+    Ok(())
 }
 
 /// A report in one of its forms.

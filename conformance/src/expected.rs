@@ -32,7 +32,7 @@ impl Expected {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let read: Self = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         for entry in &read.expect {
-            if !crate::catalogue::all().iter().any(|case| case.id == entry.case) {
+            if !crate::catalogue::all().iter().chain(crate::catalogue::sae()).any(|case| case.id == entry.case) {
                 return Err(format!("{}: {} is no case", path.display(), entry.case));
             }
             if entry.verdict != "fail" {

@@ -30,9 +30,12 @@ mod lab;
 mod passive;
 mod pki;
 mod plan;
+mod player;
+mod proxy;
 mod report;
 mod rng;
 mod run;
+mod sae;
 mod secret;
 mod select;
 mod selftest;
@@ -47,6 +50,7 @@ pub use report::{
     Summary, Target, Tool, Verdict,
 };
 pub use run::{Options, RunError, run};
+pub use sae::{ClientConfig, Role, run_sae};
 
 /// Lower-case hexadecimal digits.
 fn hex(octets: &[u8]) -> String {

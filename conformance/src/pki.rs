@@ -100,11 +100,11 @@ fn client(id: &str, from: SystemTime, until: SystemTime) -> Result<CertificatePa
     Ok(params)
 }
 
-fn public(path: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn public(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn private(path: &Path, key: &KeyPair) -> Result<(), String> {
+pub(crate) fn private(path: &Path, key: &KeyPair) -> Result<(), String> {
     let text = Zeroizing::new(key.serialize_pem());
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);

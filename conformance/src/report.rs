@@ -367,6 +367,11 @@ impl CaseResult {
         self.id.split('-').nth(1).unwrap_or_default()
     }
 
+    /// `014-ENC` of `014-ENC-003`.
+    pub(crate) fn suite_group(&self) -> &str {
+        self.id.rsplit_once('-').map_or(&self.id, |(group, _)| group)
+    }
+
     pub(crate) fn short(&self) -> &str {
         self.id.split_once('-').map_or(&self.id, |(_, short)| short)
     }

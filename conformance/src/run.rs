@@ -26,7 +26,9 @@ mod gate;
 mod summary;
 mod tidy;
 
+pub(crate) use attempt::conclude;
 pub(crate) use gate::Guarded;
+pub(crate) use summary::conclude as conclude_report;
 pub(crate) use tidy::FEED;
 
 /// What to run, and how.
@@ -146,7 +148,11 @@ pub(crate) fn levels(text: &str) -> Result<Vec<Level>, RunError> {
 
 /// The plan for these options.
 pub(crate) fn plan(options: &Options) -> Result<Plan, RunError> {
-    let mut cases = select(&options.select, &options.skip).map_err(RunError::Usage)?;
+    plan_of(select(&options.select, &options.skip).map_err(RunError::Usage)?, options)
+}
+
+/// The plan for cases that were selected already.
+pub(crate) fn plan_of(mut cases: Vec<&'static Case>, options: &Options) -> Result<Plan, RunError> {
     let mut random = [0; 8];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| RunError::Usage("the system's random generator failed".to_owned()))?;
     // Short enough to be typed.

@@ -1,16 +1,18 @@
 //! Which cases: ids, prefixes, globs, profiles, tags, clauses, levels.
 
-use crate::case::{Case, Level, When};
+use crate::case::{Case, Level, Need, When};
 use crate::catalogue::all;
 
 /// Profiles by name, with what they are for.
-pub(crate) const PROFILES: [(&str, &str); 6] = [
+pub(crate) const PROFILES: [(&str, &str); 8] = [
     ("@014-smoke", "a few cases that tell whether it works at all"),
     ("@014-core", "levels S and R that need neither hook nor claim"),
     ("@014-full", "everything"),
     ("@014-safe", "what cannot cost a key"),
     ("@014-security", "TLS, identity, and what matters for security or the safety of keys"),
     ("@014-multicast", "additional slaves"),
+    ("@sae-master", "an SAE under test: cases for masters"),
+    ("@sae-slave", "an SAE under test: cases for slaves"),
 ];
 
 const SMOKE: [&str; 12] = [
@@ -30,10 +32,15 @@ const SMOKE: [&str; 12] = [
 
 /// The cases that `select` names, all of them if it is empty, without those that `skip` names; in the order of the catalogue.
 pub(crate) fn select(select: &[String], skip: &[String]) -> Result<Vec<&'static Case>, String> {
+    select_of(all(), select, skip)
+}
+
+/// The same of other cases: those for KMEs, those for SAEs, or all.
+pub(crate) fn select_of(all: &[&'static Case], select: &[String], skip: &[String]) -> Result<Vec<&'static Case>, String> {
     // As an environment sets it that takes nothing away.
     let skip: Vec<String> = skip.iter().filter(|pattern| !pattern.is_empty()).cloned().collect();
     let mut wanted: Vec<&'static Case> = Vec::new();
-    for case in all() {
+    for case in all {
         let named = |patterns: &[String]| -> Result<bool, String> {
             patterns.iter().try_fold(false, |any, pattern| Ok(any | matches(case, pattern)?))
         };
@@ -42,7 +49,7 @@ pub(crate) fn select(select: &[String], skip: &[String]) -> Result<Vec<&'static 
         }
     }
     for pattern in select.iter().chain(&skip) {
-        if !all().iter().any(|case| matches(case, pattern).unwrap_or_default()) {
+        if !all.iter().any(|case| matches(case, pattern).unwrap_or_default()) {
             return Err(format!("`{pattern}` selects no case; see `qkdspec list`"));
         }
     }
@@ -65,9 +72,10 @@ fn matches(case: &Case, pattern: &str) -> Result<bool, String> {
     if pattern.starts_with('@') {
         return profile(case, pattern);
     }
-    let pattern =
-        if pattern.starts_with("014") || pattern.starts_with('*') { pattern.to_owned() } else { format!("014-{pattern}") };
     let pattern = pattern.to_ascii_uppercase();
+    let suite = case.id.split('-').next().unwrap_or_default();
+    let whole = ["014", "SAE14"].iter().any(|suite| pattern.starts_with(suite)) || pattern.starts_with('*');
+    let pattern = if whole { pattern } else { format!("{suite}-{pattern}") };
     if pattern.contains(['*', '?']) {
         return Ok(glob(pattern.as_bytes(), case.id.as_bytes()));
     }
@@ -85,11 +93,17 @@ fn profile(case: &Case, name: &str) -> Result<bool, String> {
             tags.contains(&"security") || tags.contains(&"key-safety") || matches!(case.group(), "TLS" | "AUT")
         }
         "@014-multicast" => case.group() == "MC",
+        "@sae-master" => is_sae(case) && !case.needs.iter().any(|need| matches!(need, Need::AsSlave | Need::AsBoth)),
+        "@sae-slave" => is_sae(case) && !case.needs.iter().any(|need| matches!(need, Need::AsMaster | Need::AsBoth)),
         _ => {
             let known: Vec<_> = PROFILES.iter().map(|(name, _)| *name).collect();
             return Err(format!("`{name}` is no profile; there are {}", known.join(", ")));
         }
     })
+}
+
+fn is_sae(case: &Case) -> bool {
+    case.id.starts_with("SAE14-")
 }
 
 fn glob(pattern: &[u8], text: &[u8]) -> bool {

@@ -1,8 +1,7 @@
 //! The test-purpose document: in one file, or a page per case.
 
-use super::{VERSION, all, need_text, reading, requirement};
+use super::{VERSION, all, groups, need_text, reading, requirement, sae};
 use crate::case::{Case, Level};
-use crate::cases::GROUPS;
 
 /// Of the text of the catalogue, beside the licences of the program.
 pub(crate) const LICENCE: &str = include_str!("../../LICENSE-BSD-3-CLAUSE");
@@ -45,7 +44,7 @@ pub(super) fn facts(case: &Case) -> Vec<(&'static str, Vec<String>)> {
 /// All in one file.
 pub(crate) fn markdown() -> String {
     let mut text = head("How to read a test purpose, and then all of them.");
-    for (group, title, cases) in GROUPS {
+    for (group, title, cases) in groups() {
         text.push_str(&format!("\n## {group}: {title}\n"));
         for case in cases {
             text.push_str(&format!("\n### {} – {}\n\n{}", case.id, case.title, purpose(case)));
@@ -59,7 +58,7 @@ pub(crate) fn markdown() -> String {
 pub(crate) fn pages() -> Vec<(String, String)> {
     let mut index = head("How to read a test purpose; the list of all; a page for each.");
     let mut pages = vec![("LICENSE".to_owned(), LICENCE.to_owned())];
-    for (group, title, cases) in GROUPS {
+    for (group, title, cases) in groups() {
         index.push_str(&format!("\n## {group}: {title}\n\n| case | level | keys | title |\n|---|---|---|---|\n"));
         for case in cases {
             let (id, cost) = (case.id, case.cost.text());
@@ -67,9 +66,10 @@ pub(crate) fn pages() -> Vec<(String, String)> {
         }
     }
     pages.push(("README.md".to_owned(), index));
-    for (at, case) in all().iter().enumerate() {
+    let every: Vec<_> = all().iter().chain(sae()).collect();
+    for (at, case) in every.iter().enumerate() {
         let beside = |at: Option<usize>, word: &str| {
-            at.and_then(|at| all().get(at)).map(|case| format!(" · [{word}: {}]({}.md)", case.id, case.id)).unwrap_or_default()
+            at.and_then(|at| every.get(at)).map(|case| format!(" · [{word}: {}]({}.md)", case.id, case.id)).unwrap_or_default()
         };
         let (last, next) = (beside(at.checked_sub(1), "before"), beside(Some(at + 1), "after"));
         let text = format!(
@@ -87,8 +87,9 @@ pub(crate) fn pages() -> Vec<(String, String)> {
 fn head(contents: &str) -> String {
     let can_fail = all().iter().filter(|case| case.level != Level::O).count();
     let mut text = format!(
-        "# Test purposes for ETSI GS QKD 014 V1.1.1, KME under test\n\nCatalogue {VERSION}: {} cases, {can_fail} of which can fail. {contents}\n\n{NOTICE}\n## How to read them\n\n",
-        all().len()
+        "# Test purposes for ETSI GS QKD 014 V1.1.1\n\nCatalogue {VERSION}: {} cases for KMEs under test (014-…), {can_fail} of which can fail, and {} for SAEs (SAE14-…). {contents}\n\n{NOTICE}\n## How to read them\n\n",
+        all().len(),
+        sae().len()
     );
     for level in [Level::S, Level::R, Level::D, Level::H, Level::O] {
         text.push_str(&format!("- level **{level:?}**: {}\n", level.words()));
@@ -99,7 +100,7 @@ fn head(contents: &str) -> String {
          - **accepted**: every outcome that passes; anything else is a finding at the level of the case\n\
          - **applies**: the expression over the claims (ICS) under which the case is run\n\
          - **keys**: what the case can cost\n\
-         - **mutants**: faulty KMEs on which the case was shown to fail\n",
+         - **mutants**: faulty KMEs (M…) or SAEs (C…) on which the case was shown to fail\n",
     );
     text
 }
@@ -129,7 +130,7 @@ mod tests {
     fn every_case_has_a_page_and_every_link_a_file() {
         let pages = pages();
         let names: BTreeSet<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names.len(), all().len() + 2);
+        assert_eq!(names.len(), all().len() + sae().len() + 2);
         for (name, text) in &pages {
             for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
                 assert!(names.contains(link), "{name} links to {link}");
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn every_reading_that_a_case_names_is_known_and_said() {
         assert!(READINGS.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        for case in all() {
+        for case in all().iter().chain(sae()) {
             for id in case.ambiguities {
                 assert!(reading(id).is_some(), "{} names {id}", case.id);
             }

@@ -1,6 +1,6 @@
 //! Flags that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -47,6 +47,10 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
+    pub(super) fn path(&self) -> &Path {
+        &self.config
+    }
+
     /// The configuration with what the flags change in it.
     pub(super) fn config(&self) -> Result<Config, RunError> {
         let mut config = Config::load(&self.config)?;

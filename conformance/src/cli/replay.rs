@@ -35,6 +35,10 @@ impl Replay {
         let asked = self.id.to_ascii_uppercase();
         let found = before.cases.iter().find(|case| case.id == asked || case.short() == asked);
         let old = found.ok_or_else(|| RunError::Usage(format!("{}: has no case {}", self.report.display(), self.id)))?;
+        if old.id.starts_with("SAE14-") {
+            // How the SAE is driven is in no report.
+            return Err(RunError::Usage(format!("{} is for an SAE: {} --exec COMMAND", old.id, old.replay)));
+        }
         let now = all().iter().find(|case| case.id == old.id);
         let now = now.ok_or_else(|| RunError::Usage(format!("{} is no case of this version of qkdspec", old.id)))?;
         if now.version != old.version {

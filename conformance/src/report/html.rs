@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{CaseResult, Report, Verdict, escaped};
-use crate::cases::GROUPS;
+use crate::catalogue::groups;
 
 mod cases;
 
@@ -139,8 +139,8 @@ fn head(page: &mut Page, report: &Report) {
 
 fn bars(page: &mut Page, report: &Report) {
     page.raw("<table class=\"groups\"><tbody>");
-    for (group, title, _) in GROUPS {
-        let cases: Vec<_> = report.cases.iter().filter(|case| case.group() == group).collect();
+    for (group, title, _) in groups() {
+        let cases: Vec<_> = report.cases.iter().filter(|case| case.suite_group() == group).collect();
         if cases.is_empty() {
             continue;
         }

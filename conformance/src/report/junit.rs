@@ -1,25 +1,25 @@
 //! JUnit XML: fail is a failure; error and inconclusive are errors; na and skip are skipped.
 
 use super::{CaseResult, Report, Verdict};
-use crate::cases::GROUPS;
+use crate::catalogue::groups;
 use crate::secret::is_misleading;
 
 pub(crate) fn junit(report: &Report) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
     let all: Vec<_> = report.cases.iter().collect();
     text.push_str(&format!("<testsuites name=\"qkdspec\" {}>\n", figures(&all, report.summary.seconds)));
-    for (group, title, _) in GROUPS {
-        let cases: Vec<_> = report.cases.iter().filter(|case| case.group() == group).collect();
+    for (group, title, _) in groups() {
+        let cases: Vec<_> = report.cases.iter().filter(|case| case.suite_group() == group).collect();
         if cases.is_empty() {
             continue;
         }
         let seconds: f64 = cases.iter().map(|case| case.ms / 1000.0).sum();
-        text.push_str(&format!("  <testsuite name=\"014-{group} {}\" {}>\n", escaped(title), figures(&cases, seconds)));
+        text.push_str(&format!("  <testsuite name=\"{group} {}\" {}>\n", escaped(title), figures(&cases, seconds)));
         for case in cases {
             let name = format!("{} {}", case.id, case.title);
             let seconds = case.ms / 1000.0;
-            let head =
-                format!("    <testcase classname=\"qkdspec.014.{group}\" name=\"{}\" time=\"{seconds:.3}\"", escaped(&name));
+            let class = group.replace('-', ".");
+            let head = format!("    <testcase classname=\"qkdspec.{class}\" name=\"{}\" time=\"{seconds:.3}\"", escaped(&name));
             let body = body(case);
             if body.is_empty() {
                 text.push_str(&format!("{head}/>\n"))

@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 
 use super::{CaseResult, Report, Verdict};
-use crate::cases::GROUPS;
-use crate::catalogue::all;
+use crate::catalogue::{all, groups};
 use crate::secret::printable;
 
 /// Writes a run as it happens.
@@ -38,8 +37,9 @@ impl Screen {
         let group = if passive { "passive" } else { result.group() };
         if self.group != group {
             group.clone_into(&mut self.group);
-            let title = GROUPS.iter().find(|(name, ..)| *name == group).map(|(_, title, _)| format!("{group}  {title}"));
-            writeln!(out, "\n{}", title.unwrap_or_else(|| "Checks over all exchanges".to_owned()))?;
+            let title =
+                groups().find(|(name, ..)| *name == result.suite_group()).map(|(_, title, _)| format!("{group}  {title}"));
+            writeln!(out, "\n{}", title.filter(|_| !passive).unwrap_or_else(|| "Checks over all exchanges".to_owned()))?;
         }
         write!(out, "{}", self.lines(result))?;
         out.flush()

@@ -86,6 +86,8 @@ impl Runner<'_> {
                 Need::Intruder(name) => self.lab.config.intruder.contains_key(*name),
                 Need::Destructive => self.options.mode == Mode::Destructive,
                 Need::Tls => self.lab.kmes().all(|kme| kme.url.tls),
+                // Of cases for SAEs, which are not run here.
+                Need::AsMaster | Need::AsSlave | Need::AsBoth | Need::Told | Need::Output => false,
             };
             if !met {
                 return Some(Stop::Skip(format!("needs {}", crate::catalogue::need_text(*need))));
@@ -296,7 +298,7 @@ impl Runner<'_> {
 }
 
 /// The worst of all: it only gets worse.
-fn conclude(vault: &Vault, result: &mut CaseResult, case: &Case, checks: Vec<Check>, outcome: Result<(), Stop>) {
+pub(crate) fn conclude(vault: &Vault, result: &mut CaseResult, case: &Case, checks: Vec<Check>, outcome: Result<(), Stop>) {
     let worst = checks.iter().map(|check| check.verdict).max();
     let mut tell = |verdict: Verdict, why: String| {
         let why = vault.told(&why, bounds::TOLD);

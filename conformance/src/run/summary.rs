@@ -169,7 +169,7 @@ impl Runner<'_> {
 }
 
 /// Counts, outcome and exit code.
-pub(super) fn conclude(report: &mut Report, interrupted: bool) {
+pub(crate) fn conclude(report: &mut Report, interrupted: bool) {
     let mut counts: BTreeMap<String, u64> = Verdict::ALL.iter().map(|verdict| (verdict.name().to_owned(), 0)).collect();
     for case in &report.cases {
         *counts.entry(case.shown().to_owned()).or_default() += 1;

@@ -1,0 +1,296 @@
+//! `run sae` against an SAE that is right, and against the same with exactly one fault: this program itself, started anew for
+//! every scenario.
+
+#[path = "sae/client.rs"]
+mod client;
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use qkdspec::{ClientConfig, Options, Report, Role, Verdict};
+use support::Pair;
+
+/// The SAE, when qkdspec starts this program; otherwise nothing.
+#[test]
+fn the_sae() {
+    if std::env::var_os("QKDSPEC_SCENARIO").is_some() {
+        std::process::exit(client::main());
+    }
+}
+
+fn run(fault: &str, roles: &[Role], select: &[&str]) -> Report {
+    let program = std::env::current_exe().expect("this program");
+    let command = format!("SAE_FAULT={fault} exec '{}' --exact the_sae --nocapture", program.display());
+    run_with(&format!("exec = {command:?}\nkme_id_field = \"cn\"\ntimeout_s = 10\n"), roles, select)
+}
+
+fn run_with(client: &str, roles: &[Role], select: &[&str]) -> Report {
+    let config = ClientConfig::parse(&format!("schema = 1\n[client]\n{client}"), Path::new("")).expect("a configuration");
+    let mut options = Options::default();
+    options.select = select.iter().map(|&case| case.to_owned()).collect();
+    options.fail_on = "S,R,D,H".to_owned();
+    qkdspec::run_sae(config, roles, &options, &mut std::io::sink()).expect("a report")
+}
+
+const BOTH: &[Role] = &[Role::Master, Role::Slave];
+
+/// A fault, and the case that has to notice it.
+const MUTANTS: &[(&str, &str)] = &[
+    ("C01", "TLS-001"),
+    ("C02", "TLS-002"),
+    ("C03", "TLS-003"),
+    ("C04", "TLS-004"),
+    ("C05", "TLS-005"),
+    ("C06", "TLS-006"),
+    ("C07", "TLS-007"),
+    ("C08", "TLS-007"),
+    ("C09", "TLS-008"),
+    ("C10", "REQ-001"),
+    ("C11", "REQ-001"),
+    ("C12", "REQ-002"),
+    ("C13", "REQ-003"),
+    ("C14", "REQ-004"),
+    ("C15", "REQ-005"),
+    ("C16", "REQ-006"),
+    ("C17", "REQ-007"),
+    ("C18", "REQ-007"),
+    ("C19", "REQ-008"),
+    ("C20", "REQ-009"),
+    ("C21", "REQ-010"),
+    ("C22", "REQ-011"),
+    ("C23", "RSP-001"),
+    ("C24", "RSP-002"),
+    ("C25", "RSP-003"),
+    ("C26", "RSP-004"),
+    ("C27", "RSP-004"),
+    ("C28", "RSP-005"),
+    ("C29", "RSP-006"),
+    ("C30", "RSP-007"),
+    ("C31", "BAD-001"),
+    ("C32", "BAD-002"),
+    ("C33", "BAD-003"),
+    ("C34", "BAD-004"),
+    ("C35", "BAD-005"),
+    ("C36", "BAD-006"),
+    ("C37", "BAD-007"),
+    ("C38", "BAD-008"),
+    ("C39", "BAD-008"),
+    ("C40", "BAD-009"),
+    ("C41", "BAD-010"),
+    ("C42", "BAD-011"),
+    ("C43", "ERR-001"),
+    ("C44", "ERR-002"),
+    ("C45", "ERR-003"),
+    ("C46", "ERR-004"),
+    ("C38", "ERR-005"),
+    ("C47", "ERR-006"),
+    ("C48", "ERR-006"),
+    ("C49", "ERR-007"),
+    ("C50", "KEY-001"),
+    ("C51", "KEY-002"),
+    ("C52", "KEY-003"),
+    ("C53", "KEY-003"),
+    ("C54", "KEY-004"),
+    ("C55", "KEY-005"),
+    ("C56", "KEY-006"),
+];
+
+#[test]
+fn every_fault_is_noticed_by_the_case_for_it() {
+    let next = AtomicUsize::new(0);
+    let survivors = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while let Some((fault, case)) = MUTANTS.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let report = run(fault, BOTH, &[case]);
+                    let result = report.case(&format!("SAE14-{case}")).expect("the case was run");
+                    if result.verdict != Verdict::Fail {
+                        let told = format!("{fault} is not noticed by {case}: {} {}", result.verdict.name(), result.reason);
+                        survivors.lock().expect("no panic").push(format!("{told} {:?}", result.parameters));
+                    }
+                }
+            });
+        }
+    });
+    let survivors = survivors.into_inner().expect("no panic");
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+#[test]
+fn nothing_is_said_against_an_sae_without_a_fault() {
+    for roles in [BOTH, &[Role::Master], &[Role::Slave]] {
+        let report = run("", roles, &[]);
+        let bad = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip));
+        let bad: Vec<_> =
+            bad.map(|case| format!("{} {}: {} {:?}", case.id, case.verdict.name(), case.reason, case.checks)).collect();
+        assert!(bad.is_empty(), "{}", bad.join("\n"));
+        assert_eq!(report.summary.exit, 0);
+        let skipped = report.with(Verdict::Skip);
+        assert!(roles.len() < 2 || skipped.is_empty(), "{skipped:?}");
+        assert!(report.with(Verdict::Pass).len() > 30);
+    }
+}
+
+#[test]
+fn who_does_what_nobody_could_know_is_judged_by_the_wire_only() {
+    for command in ["true", "exit 1"] {
+        let report = run_with(&format!("exec = {command:?}\n"), BOTH, &["TLS", "BAD-006", "KEY-001"]);
+        assert!(report.observations["judged by the wire only"].contains("random name"), "{:?}", report.observations);
+        assert_eq!((report.case("SAE14-BAD-006").expect("run").verdict, report.summary.exit), (Verdict::Skip, 3));
+        assert!(report.with(Verdict::Pass).is_empty(), "an SAE that does nothing passes {:?}", report.with(Verdict::Pass));
+    }
+}
+
+/// A product with a URL that makes it act: it starts this program.
+fn trigger(fault: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let names = ["scenario", "role", "kme", "kme_id", "sae", "peer", "cert", "key", "ca", "key_ids", "fp_salt", "number", "size"];
+    let query: Vec<_> = names.iter().map(|name| format!("{name}={{{name}}}")).collect();
+    let url = format!("http://{}/act?{}", listener.local_addr().expect("an address"), query.join("&"));
+    thread::spawn(move || {
+        for mut tcp in listener.incoming().flatten() {
+            let mut line = String::new();
+            BufReader::new(&tcp).read_line(&mut line).expect("a request");
+            let query = line.split(['?', ' ']).nth(2).unwrap_or_default().to_owned();
+            let mut sae = Command::new(std::env::current_exe().expect("this program"));
+            sae.args(["--exact", "the_sae", "--nocapture"]).env("SAE_FAULT", fault).stdout(Stdio::null()).stderr(Stdio::null());
+            for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+                let value: Vec<_> = value.split('%').collect();
+                let decoded = value[1..].iter().fold(value[0].to_owned(), |text, part| {
+                    let octet = u8::from_str_radix(&part[..2], 16).expect("two digits");
+                    text + &char::from(octet).to_string() + &part[2..]
+                });
+                sae.env(format!("QKDSPEC_{}", name.to_uppercase()), decoded);
+            }
+            let started = sae.spawn().is_ok();
+            let status = if started { 202 } else { 500 };
+            let _ = write!(tcp, "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    url
+}
+
+#[test]
+fn an_sae_behind_a_trigger_is_judged_by_the_wire() {
+    let verdict = |fault, case: &str| {
+        let client = format!("trigger = {:?}\nquiet_s = 5\n", trigger(fault));
+        let report = run_with(&client, &[Role::Master], &[case]);
+        report.case(&format!("SAE14-{case}")).expect("run").verdict
+    };
+    assert_eq!(verdict("", "TLS-001"), Verdict::Pass);
+    assert_eq!(verdict("C01", "TLS-001"), Verdict::Fail);
+    assert_eq!(verdict("C43", "ERR-001"), Verdict::Fail);
+    assert_eq!(verdict("", "BAD-001"), Verdict::Skip);
+}
+
+fn qkdspec(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qkdspec")).args(arguments).output().expect("the program runs")
+}
+
+#[test]
+fn the_program_says_what_is_wrong_with_how_it_is_called() {
+    let code = |arguments: &[&str]| qkdspec(arguments).status.code();
+    assert_eq!(code(&["run", "sae", "--role", "master", "--config", "/nowhere"]), Some(2), "no configuration");
+    assert_eq!(code(&["run", "sae", "--exec", "true"]), Some(2), "no role");
+    assert_eq!(code(&["run", "sae", "--role", "master", "--exec", "true", "DEC-001"]), Some(2), "no case for SAEs");
+    assert_eq!(code(&["mock", "kme-pair", "--scenario", "no-such"]), Some(2));
+    assert_eq!(code(&["explain", "SAE14-BAD-004"]), Some(0));
+    let listed = qkdspec(&["mock", "kme-pair", "--scenario", "list"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("short-key") && listed.status.success());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_string_lossy().into_owned();
+    let mocked = qkdspec(&["mock", "kme-pair", "--scenario", "expired", "--dir", &path, "--seconds", "0"]);
+    let text = String::from_utf8_lossy(&mocked.stdout).into_owned();
+    assert!(text.contains("KME B https://127.0.0.1:") && text.contains("curl --cacert"), "{text}");
+    assert!(folder.path().join("ca.pem").exists() && folder.path().join("sae-red.key").exists());
+}
+
+#[test]
+fn a_report_of_an_sae_has_every_form_and_no_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let program = std::env::current_exe().expect("this program");
+    let command = format!("SAE_FAULT=C31 exec '{}' --exact the_sae --nocapture", program.display());
+    let run = qkdspec(&[
+        "run",
+        "sae",
+        "--role",
+        "master",
+        "--exec",
+        &command,
+        "BAD-001",
+        "BAD-002",
+        "REQ-001",
+        "--strict",
+        "--hide-key-ids",
+        "--config",
+        &path("absent.toml"),
+        "--report",
+        &path("r.json"),
+        "--html",
+        &path("r.html"),
+        "--junit",
+        &path("r.xml"),
+    ]);
+    let screen = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert_eq!(run.status.code(), Some(1), "{screen}{}", String::from_utf8_lossy(&run.stderr));
+    assert!(screen.contains("FAIL   BAD-001") && screen.contains("pass   BAD-002"), "{screen}");
+    for name in ["r.json", "r.html", "r.xml"] {
+        let text = std::fs::read_to_string(path(name)).expect(name);
+        assert!(text.contains("SAE14-BAD-001") || text.contains("BAD-001"), "{name}");
+        let is_id = |word: &str| word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+        assert!(!text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').any(is_id), "{name} has key IDs");
+    }
+    assert!(qkdspec(&["report", &path("r.json"), "--to", "md,text,sarif"]).status.success());
+}
+
+/// What a proxy makes of one Get key request of an SAE with that fault, at a KME with that one.
+fn through_proxy(kme: &'static str, sae: &str) -> Report {
+    let pair = Pair::start(kme);
+    let path = |name: &str| pair.folder.path().join("pki").join(name).to_string_lossy().into_owned();
+    let upstream =
+        pair.toml.lines().find_map(|line| line.strip_prefix("base_url = ")).expect("a URL").trim_matches('"').to_owned();
+    let report = path("report.json");
+    let mut proxy = Command::new(env!("CARGO_BIN_EXE_qkdspec"))
+        .args(["proxy", "--upstream", &upstream, "--ca", &path("ca.pem"), "--cert", &path("kme-a.pem"), "--sae-id", "red"])
+        .args(["--client-ca", &path("ca.pem"), "--sae-cert", &path("red.pem"), "--requests", "1", "--seconds", "60"])
+        .args(["--report", &report, "--strict"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut output = BufReader::new(proxy.stdout.take().expect("its output"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    let url = line.split(' ').next().unwrap_or_default();
+    let client = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "the_sae", "--nocapture"])
+        .envs([("SAE_FAULT", sae), ("QKDSPEC_SCENARIO", "get-key"), ("QKDSPEC_KME", url), ("QKDSPEC_KME_ID", "kme-a")])
+        .envs([("QKDSPEC_SAE", "red"), ("QKDSPEC_PEER", "blue"), ("QKDSPEC_FP_SALT", "x")])
+        .envs([("QKDSPEC_CERT", path("red.pem")), ("QKDSPEC_KEY", path("red.key")), ("QKDSPEC_CA", path("ca.pem"))])
+        .output()
+        .expect("the SAE runs");
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("its output");
+    assert!(proxy.wait().is_ok());
+    assert!(client.status.success(), "{}{rest}", String::from_utf8_lossy(&client.stderr));
+    serde_json::from_str(&std::fs::read_to_string(report).expect("a report")).expect("JSON")
+}
+
+#[test]
+fn a_proxy_judges_both_sides() {
+    let bad = |report: &Report| {
+        [report.with(Verdict::Fail), report.with(Verdict::Warn), report.with(Verdict::Error)].concat().join(" ")
+    };
+    let good = through_proxy("", "");
+    assert_eq!((bad(&good).as_str(), good.summary.exit), ("", 0));
+    assert!(good.with(Verdict::Pass).len() > 10, "{:?}", good.with(Verdict::Pass));
+    assert_eq!(bad(&through_proxy("M074", "")), "014-ENC-035");
+    assert_eq!(bad(&through_proxy("", "C11")), "SAE14-REQ-001");
+}
