@@ -109,7 +109,7 @@ impl Player {
             });
         }
         let at_plain = shared.clone();
-        thread::spawn(move || at_plain.accept(&plain, |shared, stage, tcp| serve::plain(shared, stage, tcp)));
+        thread::spawn(move || at_plain.accept(&plain, serve::plain));
         Ok(Self { shared, addresses, host: host.to_owned(), has_ipv6 })
     }
 

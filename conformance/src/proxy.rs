@@ -52,6 +52,9 @@ const MAX_CONNECTIONS: u64 = 64;
 /// Findings kept of one case.
 const KEPT: usize = 5;
 
+/// Requests that a case could judge, and what it found in which.
+type Watched = (u64, Vec<(u64, Finding)>);
+
 struct Proxy {
     lab: Lab,
     tls: Arc<ServerConfig>,
@@ -59,8 +62,8 @@ struct Proxy {
     ended: AtomicBool,
     connections: AtomicU64,
     requests: AtomicU64,
-    /// Of the SAE: for each case, requests it could judge, and what it found.
-    watched: Mutex<Vec<(u64, Vec<(u64, Finding)>)>>,
+    /// Of the SAE, for each case.
+    watched: Mutex<Vec<Watched>>,
     lost: Mutex<Vec<String>>,
 }
 

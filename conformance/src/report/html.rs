@@ -155,7 +155,7 @@ fn bars(page: &mut Page, report: &Report) {
         let counted: Vec<_> =
             shares.iter().filter(|(.., count)| *count > 0).map(|(_, name, count)| format!("{count} {name}")).collect();
         page.raw("<tr><td>");
-        page.element("b", group);
+        page.element("b", &group);
         page.text(&format!(" {title}"));
         page.raw("</td>");
         page.element("td", &counted.join(", "));
