@@ -183,7 +183,12 @@ impl Server {
                 None => self.kme.answer(asked.clone()).await,
             };
             let ends = wants_end || said.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
-            if self.send(&mut stream, said.clone(), ends).await.is_err() || ends {
+            let sent = self.send(&mut stream, said.clone(), ends).await;
+            if sent.is_err() && self.odd.puts_back {
+                self.put_back(&asked, said);
+                return;
+            }
+            if sent.is_err() || ends {
                 let _ = stream.shutdown().await;
                 return;
             }
