@@ -45,7 +45,7 @@ pub(crate) fn need_text(need: Need) -> String {
     match need {
         Need::Slave => "a slave".to_owned(),
         Need::Pair => "master and slave at two KMEs".to_owned(),
-        Need::Stranger => "a stranger: an enrolled SAE that is never designated".to_owned(),
+        Need::Stranger => "a stranger: an enrolled SAE at the slave's KME that is never designated".to_owned(),
         Need::Additional => "an additional slave".to_owned(),
         Need::LocalPair => "two SAEs at one KME".to_owned(),
         Need::Hook(name) => format!("the hook {name}"),

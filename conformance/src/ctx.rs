@@ -62,6 +62,9 @@ pub(crate) fn unjudgeable(answer: &Answer) -> Option<String> {
     match &answer.outcome {
         Err(error @ (WireError::Connect(_) | WireError::Timeout(_) | WireError::TooMuch(_))) => Some(error.to_string()),
         Ok(response) if response.status == 503 && answer.material == 0 => Some(answer.shown.clone()),
+        Ok(_) if answer.json.as_ref().err() == Some(&crate::json::TOO_MUCH) => {
+            Some(format!("{}: {}", crate::json::TOO_MUCH, answer.shown))
+        }
         _ => None,
     }
 }

@@ -109,6 +109,7 @@ fn aut_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (master, slave) = (t.master()?, t.slave()?);
     for (sae, peer) in [(master, slave), (slave, master)] {
         let answer = t.status(sae, &peer.id)?;
+        t.judgeable(&answer)?;
         if answer.is(200) {
             expect_caller(t, &answer, sae);
         }

@@ -59,9 +59,8 @@ pub(super) const CASES: &[Case] = &[
 
 /// `count` keys for `slave`, drawn by so many threads.
 fn drawn(t: &Ctx<'_>, master: &Sae, slave: &str, count: usize, threads: usize) -> Result<Vec<Answer>, Stop> {
-    let lab = t.lab;
     let some = |_| -> Result<Vec<Answer>, Stop> {
-        let asked = (0..count / threads).map(|_| lab.exchange(master, Request::post_key(slave, "{}")));
+        let asked = (0..count / threads).map(|_| t.ask(master, Request::post_key(slave, "{}")));
         // Fifty bodies at once would be the KME's choice of our memory.
         asked.map(|answer| answer.map(Answer::without_body)).collect()
     };

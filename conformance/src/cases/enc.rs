@@ -232,6 +232,7 @@ pub(super) const CASES: &[Case] = &[
         .does("Get key of full batches until the drained pool is empty", "full containers, then 503 or 400 without a key")
         .kills(&["M070"])
         .needs(&[Need::Slave, Need::Destructive, Need::Hook("drain_a"), Need::Hook("refill_a")])
+        .cost(12, 0)
         .batches(4, 0)
         .run(other::enc_029),
     Case::new("014-ENC-030", Level::D, Impact::Interop, "Extension members of the container, if any, are objects")

@@ -107,6 +107,10 @@ fn drawn(t: &mut Ctx<'_>) -> Result<Vec<Key>, Stop> {
 }
 
 fn mc_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    if t.lab.config.ics.multicast.is_none() {
+        // Where nothing tells, nothing was promised either.
+        Ctx::need(t.limits().max_additional, "max_SAE_ID_count")?;
+    }
     let answer = t.ask(t.master()?, request(t, &json!([t.additional()?.id]))?.faulty())?;
     t.judgeable(&answer)?;
     t.check("not ignored", answer.material == 0 && !answer.is(200), "no key", &answer.shown);

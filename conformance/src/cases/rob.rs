@@ -18,10 +18,10 @@ pub(super) const CASES: &[Case] = &[
         .run(rob_001),
     Case::new("014-ROB-002", Level::D, Impact::Quality, "JSON nested 100 000 deep")
         .basis(&[], &[])
-        .does("an optional extension nested 100 000 deep", "an answer that is no server error, or a closed connection, in time")
+        .does("an optional extension nested 20 000 deep, and 100 000", "an answer that is no server error, or a closed connection, in time")
         .kills(&["M138"])
         .needs(&[Need::Slave])
-        .cost(0, 1)
+        .cost(0, 2)
         .negative()
         .run(rob_002),
     Case::new("014-ROB-003", Level::D, Impact::Quality, "16 MiB body is refused or bounded")
@@ -154,6 +154,9 @@ fn expect_no_server_error(t: &mut Ctx<'_>, part: &str, answer: &Answer) -> Resul
 
 fn expect_refused_or_closed(t: &mut Ctx<'_>, part: &str, answer: &Answer) -> Result<(), Stop> {
     settled(answer)?;
+    if answer.is(503) && !answer.serves() {
+        return Err(Stop::Inconclusive(answer.shown.clone()));
+    }
     let met = answer.status().is_none_or(|status| (400..500).contains(&status) || status == 501);
     // That it takes long is no breach of what an RFC says.
     let level = if hangs(answer) { Level::D } else { t.level() };
@@ -200,10 +203,13 @@ fn rob_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn rob_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let deep = 100_000;
-    let body = format!("{{\"extension_optional\":[{{\"qkdspec_x\":{}{}}}]}}", "[".repeat(deep), "]".repeat(deep));
-    let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, &body).undefined())?;
-    expect_no_server_error(t, "answer", &answer)
+    // The lesser depth gets past limits for bodies that keep the greater one from the parser.
+    for deep in [20_000, 100_000] {
+        let body = format!("{{\"extension_optional\":[{{\"qkdspec_x\":{}{}}}]}}", "[".repeat(deep), "]".repeat(deep));
+        let answer = t.lab.exchange(t.master()?, Request::post_key(&t.slave()?.id, &body).undefined())?;
+        expect_no_server_error(t, &format!("{deep} deep"), &answer)?;
+    }
+    Ok(())
 }
 
 fn rob_003(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -275,15 +281,20 @@ fn rob_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
     served_meanwhile(t, others)
 }
 
+/// Between two octets of a slow body.
+const STEP: Duration = Duration::from_millis(200);
+
 fn rob_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let request = raw_post(t, "Content-Length: 1000000\r\n", b"{", 1)?;
+    let limit = t.lab.config.limits.body_timeout();
+    // Longer than what is sent until then, and no longer: a large body may be refused for its size.
+    let announced = 1024_u128.max(limit.as_millis() / STEP.as_millis() * 2);
+    let request = raw_post(t, &format!("Content-Length: {announced}\r\n"), b"{", 1)?;
     let mut session = connected(t)?;
     session.send(request)?;
-    let limit = t.lab.config.limits.body_timeout();
     let began = Instant::now();
     loop {
         let over = began.elapsed() > limit;
-        let step = Instant::now() + Duration::from_millis(200);
+        let step = Instant::now() + STEP;
         let sent = session.stream().is_none_or(|stream| stream.write(b" ", step).is_ok());
         let ended = !sent || session.stream().is_none_or(|stream| stream.has_input(step));
         if ended || over {

@@ -370,6 +370,7 @@ fn tls_013(t: &mut Ctx<'_>) -> Result<(), Stop> {
     }
     *lock(&switch.0) = certified(&second.credentials)?;
     let crossed = status(&second.name)?;
+    t.judgeable(&crossed)?;
     let resumed = crossed.tls.as_ref().is_some_and(|tls| tls.resumed);
     let expected = if resumed { &first.id } else { &second.id };
     t.observe(if resumed { "sessions are resumed" } else { "sessions are not resumed" });

@@ -246,10 +246,15 @@ impl Runner<'_> {
         let roles = &self.lab.config.roles;
         let slave = roles.slave.as_ref().and_then(|name| self.lab.sae(name));
         let Some(master) = self.lab.sae(&roles.master) else { return Ok(()) };
-        let status = |sae, peer: &str| match self.lab.exchange(sae, Request::status(peer)) {
-            Ok(answer) if answer.is(200) => Ok(()),
-            Ok(answer) => Err(answer.shown),
-            Err(stop) => Err(format!("{stop:?}")),
+        let until = Instant::now() + self.lab.config.limits.settle();
+        let status = |sae, peer: &str| loop {
+            match self.lab.exchange(sae, Request::status(peer)) {
+                Ok(answer) if answer.is(200) => return Ok(()),
+                // It is there, and says that it is busy.
+                Ok(answer) if answer.is(503) && Instant::now() < until => thread::sleep(Duration::from_millis(100)),
+                Ok(answer) => return Err(answer.shown),
+                Err(stop) => return Err(format!("{stop:?}")),
+            }
         };
         status(master, slave.map_or(&master.id, |slave| &slave.id))?;
         match slave.filter(|slave| slave.side != master.side) {

@@ -70,7 +70,10 @@ impl Runner<'_> {
         let unknown: String = crate::hex(&rng.octets::<16>());
         let unknown =
             format!("{}-{}-{}-{}-{}", &unknown[..8], &unknown[8..12], &unknown[12..16], &unknown[16..20], &unknown[20..]);
-        let _ = self.lab.exchange(slave, Request::post_ids(&master.id, &[unknown]).faulty());
+        // An unknown ID, and no ID at all.
+        for request in [Request::post_ids(&master.id, &[unknown]), Request::post_ids_body(&master.id, "{}")] {
+            let _ = self.lab.exchange(slave, request.faulty());
+        }
         if self.options.mode != Mode::Safe && self.lab.budget().left() >= FEED {
             self.lab.budget().enter_case(Some(FEED));
             for request in [Request::post_key(&slave.id, "{}"), Request::get_key(&slave.id, "")] {

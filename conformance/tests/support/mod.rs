@@ -274,6 +274,10 @@ fn read<S: Read>(
                 buffer.extend(&chunk[..count]);
                 true
             }
+            Ok(0) if fault == "M137" => {
+                thread::sleep(Duration::from_secs(6));
+                false
+            }
             Err(error) if fault == "M150" && error.kind() == std::io::ErrorKind::ConnectionReset => {
                 let mut state = lock(state);
                 state.put_back = state.last.clone();
@@ -313,7 +317,7 @@ fn read<S: Read>(
             _ => return Some(Err(400)),
         }
     };
-    if length > 1024 * 1024 && length != 1_000_000 && fault != "M139" {
+    if length > 1024 * 1024 && fault != "M139" {
         return Some(Err(413));
     }
     while buffer.len() < length {
