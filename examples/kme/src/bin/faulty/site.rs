@@ -182,11 +182,11 @@ impl Laboratory {
     /// Waits until the keys that are there stay as they are.
     async fn settle(&self) {
         let (mut before, mut same) = (0, 0);
-        while same < 3 {
+        while same < 4 {
             let now = self.stored(Side::North, MASTER, SLAVE).await;
             same = if now == before { same + 1 } else { 0 };
             before = now;
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
         }
     }
 
@@ -221,11 +221,14 @@ impl Laboratory {
     /// Leaves a few keys, so that who takes full batches sees the last one fall short.
     async fn drain(&self) {
         let kme = self.kme(Side::North);
+        // More than one full request, and no multiple of it where several keys can be asked for.
+        let most = u64::from(self.configurations[0].northbound.keys.max_keys().get());
+        let left_over = most + most / 3;
         // What the link has delivered already may still come in.
         let mut settled = false;
         loop {
             let stored = self.stored(Side::North, MASTER, SLAVE).await;
-            let number = stored.saturating_sub(LEFT_OVER).min(MAX_KEYS);
+            let number = stored.saturating_sub(left_over).min(most);
             match number {
                 0 if settled => return,
                 0 => self.settle().await,
@@ -261,8 +264,6 @@ const MASTER: &str = "red";
 const SLAVE: &str = "blue";
 const FILL_LIMIT: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 5;
-/// More than one full request, and no multiple of it.
-const LEFT_OVER: u64 = MAX_KEYS + 5;
 
 /// The ports that must be known before anybody listens, and stay free while a KME is down: outside the range from which the
 /// system takes those of outgoing connections. Northbound and Kx of north, then of south.
