@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("014-ERR-003", Level::D, Impact::Interop, "No status code outside 200, 400, 401, 503 on the three methods")
         .basis(&["5.2-06", "5.3-08", "5.4-06", "tables 4/6/8"], &[])
         .does("every answer of the three methods", "200, 400, 401 or 503")
-        .kills(&["M080", "M098", "M121"]),
+        .kills(&["M098", "M121"]),
     Case::new("014-ERR-004", Level::S, Impact::KeySafety, "Malformed JSON on enc_keys: 400, no key")
         .basis(&["4-10", "5.3-08"], &["A-24"])
         .does("POST on enc_keys of bodies that are not JSON", "400 (derived) and no key")

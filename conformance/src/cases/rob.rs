@@ -372,19 +372,23 @@ fn rob_014(t: &mut Ctx<'_>) -> Result<(), Stop> {
     if seen.is_empty() {
         return Err(Stop::Inconclusive("no key to begin with".to_owned()));
     }
-    let mut later: Vec<Key> = Vec::new();
+    let before = seen.len();
     for _ in 0..4 {
-        later.extend(t.ask(master, request.clone())?.keys);
+        seen.extend(t.ask(master, request.clone())?.keys);
     }
-    if later.is_empty() {
+    if seen.len() < 2 || seen.len() == before {
         return Err(Stop::Inconclusive("no key afterwards".to_owned()));
     }
-    let again = later.iter().find(|key| seen.iter().any(|before| before.id.eq_ignore_ascii_case(&key.id)));
-    let got = again.map_or("none".to_owned(), |key| printable(&key.id));
-    t.check("key IDs", again.is_none(), "none that came before the connection was reset", got);
+    let earlier = |index: usize, same: &dyn Fn(&Key) -> bool| seen[..index].iter().any(same);
+    let twice = seen.iter().enumerate().find(|(index, key)| earlier(*index, &|other| other.id.eq_ignore_ascii_case(&key.id)));
+    let got = twice.map_or("none".to_owned(), |(_, key)| printable(&key.id));
+    t.check("key IDs", twice.is_none(), "none that came before", got);
     let material = |key: &Key| key.fingerprint.filter(|_| key.bits() >= 64);
-    let again = later.iter().find_map(|key| material(key).filter(|now| seen.iter().any(|before| material(before) == Some(*now))));
-    let got = again.map_or("none".to_owned(), |fingerprint| format!("fp {fingerprint}"));
-    t.check("key material", again.is_none(), "none that came before the connection was reset", got);
+    let twice = seen
+        .iter()
+        .enumerate()
+        .find_map(|(index, key)| material(key).filter(|own| earlier(index, &|other| material(other) == Some(*own))));
+    let got = twice.map_or("none".to_owned(), |fingerprint| format!("fp {fingerprint}"));
+    t.check("key material", twice.is_none(), "none that came before", got);
     Ok(())
 }
