@@ -10,6 +10,7 @@ mod err;
 mod ext;
 mod hostile;
 mod keys;
+mod more;
 mod rob;
 mod sta;
 mod tls;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
         ext::FAULTS,
         hostile::FAULTS,
         keys::FAULTS,
+        more::FAULTS,
         rob::FAULTS,
         sta::FAULTS,
         tls::FAULTS,

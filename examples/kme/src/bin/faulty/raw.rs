@@ -43,6 +43,8 @@ pub(crate) struct Odd {
     pub(crate) greeting: Option<fn(&Hello) -> Greeting>,
     /// Who offers a ticket is taken for whoever came before.
     pub(crate) identity_by_ticket: bool,
+    /// Who hangs up without a request harms it, the eighth time.
+    pub(crate) dies_unasked: bool,
     /// A key whose answer was not read goes back to the pool.
     pub(crate) puts_back: bool,
 }
@@ -146,6 +148,9 @@ impl Server {
         let mut last: Option<(Asked, Said)> = None;
         loop {
             let read = self.request(&mut stream, &mut buffer, caller.as_ref(), address).await;
+            if self.odd.dies_unasked && last.is_none() && matches!(read, Ok(None) | Err(Unread::Reset)) {
+                self.hung_up().await;
+            }
             let asked = match read {
                 Ok(Some(asked)) => asked,
                 Ok(None) => return,
@@ -193,6 +198,12 @@ impl Server {
                 return;
             }
             last = Some((asked, said));
+        }
+    }
+
+    async fn hung_up(&self) {
+        if self.kme.count("unasked") >= 8 {
+            self.kme.die().await;
         }
     }
 
