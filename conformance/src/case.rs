@@ -33,6 +33,15 @@ impl Level {
     }
 }
 
+/// The part of a check that a KME is still there.
+pub(crate) const GONE: &str = "still there";
+
+/// Requirements that say what may be, of those that cases name.
+pub(crate) const PERMISSIONS: &[&str] = &[
+    "4-04", "5.2-06", "5.3-05", "5.3-08", "5.4-06", "6.2-05", "6.2-06", "6.2-08", "6.2-15", "6.2-16", "6.2-17", "6.2-19",
+    "6.3-05", "6.4-03",
+];
+
 /// Why a failure matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -134,15 +143,22 @@ pub(crate) struct Cost {
     pub(crate) batches: u64,
     /// Times `max_key_per_request`, delivered by a wrong one.
     pub(crate) wrong_batches: u64,
+    /// For a part that safe mode leaves out.
+    pub(crate) aside: u64,
 }
 
 impl Cost {
-    const NONE: Self = Self { sure: 0, wrongly: 0, batches: 0, wrong_batches: 0 };
+    const NONE: Self = Self { sure: 0, wrongly: 0, batches: 0, wrong_batches: 0, aside: 0 };
 
     /// In keys.
     pub(crate) fn worst(self, batch: u64, per_request: u64) -> u64 {
         let full = self.batches.saturating_mul(batch).saturating_add(self.wrong_batches.saturating_mul(per_request));
-        (self.sure + self.wrongly).saturating_add(full)
+        (self.sure + self.wrongly + self.aside).saturating_add(full)
+    }
+
+    /// Whether nothing can be delivered where that is forbidden.
+    pub(crate) fn is_safe(self) -> bool {
+        Self { aside: 0, ..self } == Self::NONE
     }
 
     /// In words.
@@ -162,6 +178,9 @@ impl Cost {
         add(self.batches, "M", false);
         add(self.wrongly, "", true);
         add(self.wrong_batches, "M", true);
+        if self.aside > 0 {
+            parts.push(format!("{} (not in safe mode)", self.aside));
+        }
         if parts.is_empty() { "0".to_owned() } else { parts.join(" + ") }
     }
 }
@@ -187,6 +206,8 @@ pub(crate) struct Case {
     pub(crate) impact: Impact,
     /// Without the prefix `014-`.
     pub(crate) requirements: &'static [&'static str],
+    /// What single parts of it show, if that is not all of them.
+    parts: &'static [(&'static str, &'static [&'static str])],
     pub(crate) ambiguities: &'static [&'static str],
     /// The requirement, as a sentence.
     pub(crate) title: &'static str,
@@ -210,6 +231,7 @@ impl Case {
             level,
             impact,
             requirements: &[],
+            parts: &[],
             ambiguities: &[],
             title,
             stimulus: "",
@@ -226,6 +248,12 @@ impl Case {
     pub(crate) const fn basis(mut self, requirements: &'static [&'static str], ambiguities: &'static [&'static str]) -> Self {
         self.requirements = requirements;
         self.ambiguities = ambiguities;
+        self
+    }
+
+    /// The requirements that a part is about.
+    pub(crate) const fn parts(mut self, parts: &'static [(&'static str, &'static [&'static str])]) -> Self {
+        self.parts = parts;
         self
     }
 
@@ -257,6 +285,12 @@ impl Case {
         self
     }
 
+    /// Keys for a part that safe mode leaves out.
+    pub(crate) const fn aside(mut self, keys: u64) -> Self {
+        self.cost.aside = keys;
+        self
+    }
+
     /// The same in full requests.
     pub(crate) const fn batches(mut self, sure: u64, wrongly: u64) -> Self {
         self.cost.batches = sure;
@@ -277,6 +311,18 @@ impl Case {
     pub(crate) const fn run_sae(mut self, run: fn(&mut Bench<'_>) -> Result<(), Stop>) -> Self {
         self.run = Run::Sae(run);
         self
+    }
+
+    /// The requirements that are not met where a part is not. What only permits something cannot be failed.
+    pub(crate) fn breached(&self, part: &str) -> Vec<&'static str> {
+        let named: &[&'static str] = match (self.parts.iter().find(|(name, _)| *name == part), part) {
+            (Some(&(_, named)), _) => named,
+            (None, GONE | "sanity") => &["4-05"],
+            (None, "shape") => &["6.5-01"],
+            (None, _) => self.requirements,
+        };
+        let duties: Vec<_> = named.iter().copied().filter(|id| !PERMISSIONS.contains(id)).collect();
+        if duties.is_empty() { named.to_vec() } else { duties }
     }
 
     /// `ENC` of `014-ENC-003`.
@@ -306,9 +352,32 @@ impl Case {
             (self.negative, "negative"),
             (self.needs.contains(&Need::Pair), "pair"),
             (self.needs_hook(), "hook"),
-            (self.cost == Cost::NONE, "free"),
+            (self.cost.is_safe(), "free"),
         ];
         tags.extend(marks.into_iter().filter(|(is, _)| *is).map(|(_, tag)| tag));
         tags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_fails_names_its_own_requirements() {
+        const CASE: Case = Case::new("014-X-001", Level::S, Impact::Interop, "")
+            .basis(&["6.2-08", "6.2-09", "6.3-04"], &[])
+            .parts(&[("size", &["6.3-04"]), ("claim", &[])]);
+        assert_eq!(CASE.breached("size"), ["6.3-04"]);
+        assert_eq!(CASE.breached("code"), ["6.2-09", "6.3-04"], "and none that only permits");
+        assert_eq!((CASE.breached("shape"), CASE.breached(GONE)), (vec!["6.5-01"], vec!["4-05"]));
+        assert!(CASE.breached("claim").is_empty());
+    }
+
+    #[test]
+    fn what_safe_mode_leaves_out_is_counted_all_the_same() {
+        let cost = Cost { aside: 2, ..Cost::NONE };
+        assert!(cost.is_safe() && cost.worst(1, 1) == 2);
+        assert!(!Cost { wrongly: 1, ..cost }.is_safe());
     }
 }

@@ -111,6 +111,7 @@ pub(crate) struct Limits {
     pub(crate) settle_ms: u64,
     pub(crate) body_timeout_s: f64,
     pub(crate) rate_per_s: f64,
+    pub(crate) return_s: f64,
 }
 
 impl Default for Limits {
@@ -124,6 +125,7 @@ impl Default for Limits {
             settle_ms: 2000,
             body_timeout_s: 30.0,
             rate_per_s: 0.0,
+            return_s: 30.0,
         }
     }
 }
@@ -139,6 +141,11 @@ impl Limits {
 
     pub(crate) fn settle(&self) -> Duration {
         Duration::from_millis(self.settle_ms)
+    }
+
+    /// So long a KME that does not answer is waited for, which may be restarting.
+    pub(crate) fn comes_back(&self) -> Duration {
+        seconds(self.return_s)
     }
 
     pub(crate) fn body_timeout(&self) -> Duration {

@@ -1,16 +1,17 @@
 //! What a case has in hand: the SAEs, requests in their names, and checks.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bounds;
 use crate::case::{Case, Level};
-use crate::lab::{Answer, Key, Kme, Lab, Request, Sae, Session};
+use crate::lab::{Answer, Key, Kme, Lab, Mode, Request, Sae, Session};
 use crate::report::Check;
 use crate::report::Verdict;
 use crate::rng::Rng;
-use crate::secret::printable;
+use crate::secret::{is_uuid, printable};
 use crate::status::Limits;
 use crate::wire::WireError;
 
@@ -55,7 +56,12 @@ pub(crate) struct Ctx<'a> {
     /// Something was not met because a KME could not be reached.
     pub(crate) away: bool,
     refused_before: u64,
+    /// The exchange in which a KME said 503 to a wrong request, with keys enough.
+    not_short: AtomicU64,
 }
+
+/// So often a KME with keys enough says 503 to a wrong request before it is taken for a refusal.
+const SURE: u32 = 4;
 
 /// Why an answer says nothing of the KME: it was out of reach, or says itself that it cannot at present.
 pub(crate) fn unjudgeable(answer: &Answer) -> Option<String> {
@@ -78,7 +84,20 @@ impl<'a> Ctx<'a> {
     pub(crate) fn new(lab: &'a Lab, case: &'a Case, fail_on: &'a [Level], limits: &'a Limits, rng: Rng) -> Self {
         let refused_before = lab.refused();
         let (checks, parameters, observed) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { lab, case, fail_on, limits, rng, checks, parameters, observed, again: false, away: false, refused_before }
+        Self {
+            lab,
+            case,
+            fail_on,
+            limits,
+            rng,
+            checks,
+            parameters,
+            observed,
+            again: false,
+            away: false,
+            refused_before,
+            not_short: AtomicU64::new(u64::MAX),
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- who is there
@@ -140,9 +159,20 @@ impl<'a> Ctx<'a> {
     /// Sends a request; while the KME says 503, again, until the settle time is over (014-5.3-08: it may be short of keys).
     pub(crate) fn ask(&self, sae: &Sae, request: Request) -> Result<Answer, Stop> {
         let until = Instant::now() + self.lab.config.limits.settle();
+        let mut times = 0;
         loop {
             let answer = self.lab.exchange(sae, request.clone())?;
-            if !(answer.is(503) && request.worst_keys > 0 && answer.material == 0) || Instant::now() >= until {
+            if !(answer.is(503) && request.worst_keys > 0 && answer.material == 0) {
+                return Ok(answer);
+            }
+            times += 1;
+            // What is wrong on purpose is refused for that, if there are keys enough.
+            if request.fault && times == SURE && self.told_enough(sae, &request)? == Some(true) {
+                self.not_short.store(answer.n, Ordering::SeqCst);
+                return Ok(answer);
+            }
+            let sure = !request.fault || times > SURE;
+            if sure && Instant::now() >= until {
                 return Ok(answer);
             }
             thread::sleep(Duration::from_millis(100));
@@ -174,19 +204,27 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Whether Status tells of as many bits as a request asks for; if it does not tell, nothing excuses.
+    /// Whether a KME may be short of keys, as far as Status can be believed; if it does not tell, nothing excuses.
     fn stocked(&self, sae: &Sae, request: &Request) -> Result<bool, Stop> {
+        let liar = self.lab.passive().denies_its_stock();
+        Ok(liar || self.told_enough(sae, request)?.unwrap_or(true))
+    }
+
+    /// Whether Status tells of as many bits as a request asks for.
+    fn told_enough(&self, sae: &Sae, request: &Request) -> Result<Option<bool>, Stop> {
         let default = self.limits.key_size.unwrap_or(256);
         let wanted = i128::from(request.worst_keys) * i128::from(request.size.unwrap_or(default));
+        let mut enough = None;
         for peer in &request.peers {
             let answer = self.status(sae, peer)?;
             let told = |name| answer.member(name).and_then(crate::json::Json::integer);
             let stored = told("stored_key_count").zip(told("key_size")).map(|(count, bits)| count.saturating_mul(bits));
             if stored.is_some_and(|stored| stored < wanted) {
-                return Ok(false);
+                return Ok(Some(false));
             }
+            enough = enough.or(stored.map(|_| true));
         }
-        Ok(true)
+        Ok(enough)
     }
 
     /// Sends a request about keys just drawn, again until `decided` or the settle time is over (A-21: they may be on their way).
@@ -258,6 +296,30 @@ impl<'a> Ctx<'a> {
         Ok(keys)
     }
 
+    /// Leaves the slave a key to ask for, so that it is somebody who may ask: others may be refused before anything is looked
+    /// at. Not in safe mode.
+    pub(crate) fn entitle(&mut self) -> Result<(), Stop> {
+        if self.lab.mode == Mode::Safe {
+            return Ok(());
+        }
+        match self.arrived(1) {
+            Err(Stop::Inconclusive(why)) => self.observe(format!("asked by a slave without a key to fetch: {why}")),
+            other => drop(other?),
+        }
+        Ok(())
+    }
+
+    /// SAE IDs that nobody has: one that tells so, and one that looks like the slave's, since a KME with a form of its own may
+    /// refuse the first for its form.
+    pub(crate) fn nobodies(&mut self) -> Result<Vec<String>, Stop> {
+        let like = alike(&self.slave()?.id, &mut self.rng).unwrap_or_else(|| self.fresh_id());
+        let mut names = vec![format!("nobody-{}", &self.fresh_id()[..8])];
+        if self.lab.saes().all(|sae| sae.id != like) {
+            names.push(like);
+        }
+        Ok(names)
+    }
+
     /// A key ID that nobody has drawn.
     pub(crate) fn fresh_id(&mut self) -> String {
         let mut octets = self.rng.octets::<16>();
@@ -306,11 +368,19 @@ impl<'a> Ctx<'a> {
     /// Ends the case if an answer says nothing of the KME. A connection that is lost says nothing the first time: if the
     /// same stimulus loses it again, that is the KME's answer.
     pub(crate) fn judgeable(&self, answer: &Answer) -> Result<(), Stop> {
+        if self.is_not_short(answer) {
+            return Ok(());
+        }
         let lost = matches!(answer.outcome, Err(WireError::Closed(_) | WireError::Tls(_))) && !self.again;
         match unjudgeable(answer).or_else(|| lost.then(|| answer.shown.clone())) {
             Some(why) => Err(Stop::Inconclusive(why)),
             None => Ok(()),
         }
+    }
+
+    /// 503 that is no want of keys.
+    fn is_not_short(&self, answer: &Answer) -> bool {
+        answer.is(503) && self.not_short.load(Ordering::SeqCst) == answer.n
     }
 
     /// Keys in an answer to a Get key request that is right: 200 with exactly `number` keys of `bits` bits.
@@ -327,9 +397,9 @@ impl<'a> Ctx<'a> {
         bits: Option<u64>,
     ) -> Result<Vec<Key>, Stop> {
         self.expect_code_200(refusal, &answer)?;
-        let shape = format!("`keys`, an array of {number} objects with strings `key_ID` and `key`");
+        let container = format!("`keys`, an array of {number} objects with strings `key_ID` and `key`");
         let listed = answer.member("keys").and_then(crate::json::Json::array).map_or(0, <[_]>::len) as u64;
-        self.check("shape", listed == answer.keys.len() as u64 && listed > 0, &shape, &answer.shown);
+        self.check("container", listed == answer.keys.len() as u64 && listed > 0, &container, &answer.shown);
         let count = answer.keys.len() as u64;
         self.check("number", count == number, &format!("{number} keys"), format!("{count} keys"));
         if let Some(bits) = bits {
@@ -391,7 +461,12 @@ impl<'a> Ctx<'a> {
         self.judgeable(answer)?;
         let accepted: Vec<_> = codes.iter().map(u16::to_string).collect();
         let coded = answer.status().is_some_and(|status| codes.contains(&status));
-        self.check("code", coded, &accepted.join(" or "), &answer.shown);
+        if self.is_not_short(answer) {
+            let got = format!("{}, though Status tells of keys enough", answer.shown);
+            self.check_at(self.case.level.max(Level::D), "code", coded, &accepted.join(" or "), got);
+        } else {
+            self.check("code", coded, &accepted.join(" or "), &answer.shown);
+        }
         self.check("no key", answer.material == 0, "no key in the answer", &answer.shown);
         if matches!(answer.status(), Some(400 | 503)) {
             let message = answer.message();
@@ -424,11 +499,46 @@ impl<'a> Ctx<'a> {
     }
 }
 
+/// A name of the same form as another, if it is long enough to be nobody's; of digits, one that fits into 32 bits.
+fn alike(id: &str, rng: &mut Rng) -> Option<String> {
+    if is_uuid(id) {
+        return None;
+    }
+    let mut any = |from: u8, count: u64| char::from(from + u8::try_from(rng.next() % count).unwrap_or(0));
+    if !id.is_empty() && id.bytes().all(|octet| octet.is_ascii_digit()) {
+        return Some((0..id.len().max(5)).map(|at| if at == 0 && id.len() <= 9 { '9' } else { any(b'0', 10) }).collect());
+    }
+    let like = id.chars().map(|c| match c {
+        '0'..='9' => any(b'0', 10),
+        'a'..='z' => any(b'a', 26),
+        'A'..='Z' => any(b'A', 26),
+        c => c,
+    });
+    Some(like.collect())
+}
+
 /// What a check comes to at a level.
 pub(crate) fn judged(met: bool, level: Level, fail_on: &[Level]) -> Verdict {
     match (met, level) {
         (true, _) | (false, Level::O) => Verdict::Pass,
         (false, level) if fail_on.contains(&level) => Verdict::Fail,
         (false, _) => Verdict::Warn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_invented_after_another() {
+        let mut rng = Rng::new(7, "names");
+        let digits = alike("1", &mut rng).expect("a name");
+        assert!(digits.len() == 5 && digits.parse::<u32>().is_ok(), "{digits}");
+        assert!(alike("123456789", &mut rng).expect("a name").parse::<u32>().is_ok());
+        let name = alike("Sae-07.example", &mut rng).expect("a name");
+        assert!(name.len() == 14 && &name[3..4] == "-" && &name[6..7] == "." && name != "Sae-07.example", "{name}");
+        assert!(name[4..6].bytes().all(|octet| octet.is_ascii_digit()), "{name}");
+        assert!(alike("7f0e1a34-0000-4000-8000-0123456789ab", &mut rng).is_none(), "a key ID will do");
     }
 }

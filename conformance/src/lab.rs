@@ -86,6 +86,8 @@ pub(crate) struct Lab {
     exchanges: AtomicU64,
     /// Connections that could not be made.
     refused: AtomicU64,
+    /// Exchanges without an answer.
+    unanswered: AtomicU64,
     budget: Mutex<Budget>,
     ledger: Mutex<Ledger>,
     passive: Mutex<Passive>,
@@ -135,6 +137,7 @@ impl Lab {
             current: AtomicUsize::new(usize::MAX),
             exchanges: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
             budget: Mutex::new(budget),
             ledger: Mutex::default(),
             passive: Mutex::default(),
@@ -225,6 +228,11 @@ impl Lab {
     /// Connections that could not be made so far.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Exchanges without an answer so far.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.unanswered.load(Ordering::SeqCst)
     }
 
     /// Refuses what the mode forbids or the budget cannot bear.

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use aws_lc_rs::digest;
+use base64ct::{Base64, Encoding};
+use time::OffsetDateTime;
+
 use crate::bounds;
 use crate::case::Level;
+use crate::config::Side;
 use crate::json::Json;
 use crate::lab::{Answer, Api, Key, Kme, Ledger, Request};
-use crate::secret::{Fingerprint, Vault, is_uuid, searched, without_dense_words};
+use crate::secret::{Fingerprint, Secret, Vault, is_uuid, searched, without_dense_words};
 
 /// What one passive case has seen.
 #[derive(Default)]
@@ -29,12 +34,23 @@ pub(crate) struct Finding {
 
 const KEPT: usize = 5;
 
+/// So often chance does not do it.
+const TIME_AND_AGAIN: u64 = 2;
+
 /// All passive cases.
 #[derive(Default)]
 pub(crate) struct Passive {
     pub(crate) tallies: BTreeMap<&'static str, Tally>,
+    /// Get key with key IDs by GET was answered with a key.
+    pub(crate) offers_get: bool,
     /// Bits of a key by default, once Status told.
     pub(crate) default_bits: Option<u64>,
+    /// Pairs for which Status has just been asked: whether it told of any key, and when.
+    stock: BTreeMap<(Side, String, String), (bool, OffsetDateTime)>,
+    /// Keys delivered at once after Status had told of none.
+    denied: u64,
+    /// Requests refused then.
+    short: u64,
     material: HashMap<Fingerprint, String>,
     halves: HashMap<Fingerprint, String>,
 }
@@ -67,7 +83,7 @@ impl Look<'_> {
 
 impl Passive {
     /// Looks at an exchange; `ledger` is as it was before.
-    pub(crate) fn observe(&mut self, kme: &Kme, request: &Request, answer: &Answer, ledger: &Ledger, vault: &Vault) {
+    pub(crate) fn observe(&mut self, who: &str, kme: &Kme, request: &Request, answer: &Answer, ledger: &Ledger, vault: &Vault) {
         let Ok(response) = &answer.outcome else { return };
         let mut look = Look { tallies: &mut self.tallies, answer, vault };
         if request.raw.is_none() {
@@ -86,6 +102,9 @@ impl Passive {
         }
         wire(&mut look);
         errors(&mut look, request);
+        self.stock(who, kme, request, answer, vault);
+        let mut look = Look { tallies: &mut self.tallies, answer, vault };
+        self.offers_get |= request.api == Api::GetKeyWithIds && request.method == "GET" && answer.is(200) && answer.material > 0;
         if answer.is(200) && request.api != Api::Status {
             containers(&mut look, request);
             caching(&mut look, request);
@@ -93,6 +112,42 @@ impl Passive {
                 self.key(request, answer, ledger, vault, index, key);
             }
         }
+    }
+
+    /// Whether Status tells of no key where there are some, time and again: once, one may have come in between.
+    pub(crate) fn denies_its_stock(&self) -> bool {
+        self.denied >= TIME_AND_AGAIN && self.denied > self.short
+    }
+
+    fn stock(&mut self, who: &str, kme: &Kme, request: &Request, answer: &Answer, vault: &Vault) {
+        let [peer] = request.peers.as_slice() else { return };
+        let pair = (kme.side, who.to_owned(), peer.clone());
+        if request.api == Api::Status {
+            match answer.member("stored_key_count").and_then(Json::integer).filter(|_| answer.is(200)) {
+                Some(stored) => self.stock.insert(pair, (stored > 0, answer.at)),
+                None => self.stock.remove(&pair),
+            };
+        } else if request.api == Api::GetKey
+            && let Some((any, at)) = self.stock.remove(&pair)
+            && !request.fault
+            && answer.at - at < time::Duration::SECOND
+        {
+            if !answer.is(200) || answer.keys.is_empty() {
+                self.short += u64::from(!any);
+                return;
+            }
+            self.denied += u64::from(!any);
+            let met = any || !self.denies_its_stock();
+            let got = format!("{} times a key at once after stored_key_count 0", self.denied);
+            let mut look = Look { tallies: &mut self.tallies, answer, vault };
+            look.judge_at("014-STA-016", None, met, "no key, or a stored_key_count above 0", &got);
+        }
+    }
+
+    /// What became of a key that was delivered by an ordinary request and that nobody had asked for.
+    pub(crate) fn fetched(&mut self, answer: &Answer, met: bool, vault: &Vault) {
+        let mut look = Look { tallies: &mut self.tallies, answer, vault };
+        look.judge("014-DEC-024", met, "200: it was delivered, and nobody has asked for it since");
     }
 
     fn key(&mut self, request: &Request, answer: &Answer, ledger: &Ledger, vault: &Vault, index: usize, key: &Key) {
@@ -119,6 +174,11 @@ impl Passive {
             ledger.find(&key.id).is_some() || answer.keys[..index].iter().any(|other| other.id.eq_ignore_ascii_case(&key.id));
         look.judge("014-ENC-021", !repeated, "a key ID that was not delivered before");
         let Some(octets) = &key.octets else { return };
+        if octets.len() >= 16 {
+            let told = told_by_id(&key.id, octets.expose());
+            let got = format!("{} is {}", key.id, told.unwrap_or_default());
+            look.judge_at("014-ENC-039", None, told.is_none(), "an ID that cannot be computed from the key", &got);
+        }
         // Shorter keys repeat, and look odd, by chance.
         if let Some(fingerprint) = key.fingerprint.filter(|_| octets.len() >= 8) {
             let before = remembered(&mut self.material, fingerprint, &key.id);
@@ -147,6 +207,39 @@ impl Passive {
             look.judge_at("014-ENC-025", None, got.is_none(), "octets without a pattern", &got.clone().unwrap_or_default());
         }
     }
+}
+
+/// What of a key its ID is, version and variant of a UUID aside.
+fn told_by_id(id: &str, key: &[u8]) -> Option<&'static str> {
+    let digits: Vec<u8> = id.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let mut id = [0; 16];
+    if digits.len() != 32 {
+        return None;
+    }
+    for (octet, pair) in id.iter_mut().zip(digits.chunks(2)) {
+        *octet = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())?;
+    }
+    // As a GUID, the first three fields are printed in the other order.
+    let guid: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut free = [0xff; 16];
+    (free[6], free[8]) = (0x0f, 0x3f);
+    let alike = |from: &[u8]| {
+        let same =
+            |order: &dyn Fn(usize) -> usize| (0..16).all(|at| (id[order(at)] ^ from[at]) & free[order(at)] & free[at] == 0);
+        from.len() >= 16 && (same(&|at| at) || same(&|at| guid[at]))
+    };
+    let text = Secret::new(Base64::encode_string(key).into_bytes());
+    let hashed = |algorithm, octets: &[u8]| alike(digest::digest(algorithm, octets).as_ref());
+    let (sha1, sha256) = (&digest::SHA1_FOR_LEGACY_USE_ONLY, &digest::SHA256);
+    [
+        (alike(key), "the beginning of the key"),
+        (hashed(sha1, key), "the SHA-1 of the key"),
+        (hashed(sha256, key), "the SHA-256 of the key"),
+        (hashed(sha1, text.expose()), "the SHA-1 of the key in base64"),
+        (hashed(sha256, text.expose()), "the SHA-256 of the key in base64"),
+    ]
+    .into_iter()
+    .find_map(|(is, what)| is.then_some(what))
 }
 
 /// Remembers the ID of a key, if there is room, and tells the one before.
@@ -310,7 +403,7 @@ fn caching(look: &mut Look<'_>, request: &Request) {
 
 #[cfg(test)]
 mod tests {
-    use super::degenerate;
+    use super::{degenerate, told_by_id};
 
     #[test]
     fn patterns_are_noticed_and_random_octets_are_not() {
@@ -326,5 +419,26 @@ mod tests {
         for _ in 0..20_000 {
             assert!(degenerate(&rng.octets::<16>()).is_none());
         }
+    }
+
+    #[test]
+    fn an_id_made_of_the_key_is_noticed_and_another_is_not() {
+        let key: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 7 % 256).unwrap_or(0));
+        let uuid = |octets: &[u8]| {
+            let hex = crate::hex(&octets[..16]);
+            format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        };
+        let sha1 = super::digest::digest(&super::digest::SHA1_FOR_LEGACY_USE_ONLY, &key);
+        let mut marked: Vec<u8> = sha1.as_ref().to_vec();
+        marked[6] = marked[6] & 0x0f | 0x50;
+        marked[8] = marked[8] & 0x3f | 0x80;
+        let swapped: Vec<u8> = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].map(|at: usize| marked[at]).to_vec();
+        for id in [sha1.as_ref(), &marked, &swapped] {
+            assert_eq!(told_by_id(&uuid(id), &key), Some("the SHA-1 of the key"));
+        }
+        assert_eq!(told_by_id(&uuid(&key), &key), Some("the beginning of the key"));
+        let mut other = sha1.as_ref().to_vec();
+        other[15] ^= 1;
+        assert!(told_by_id(&uuid(&other), &key).is_none() && told_by_id("x", &key).is_none());
     }
 }

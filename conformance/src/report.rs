@@ -19,6 +19,9 @@ pub(crate) use markdown::markdown;
 pub(crate) use sarif::sarif;
 pub(crate) use text::{Screen, text};
 
+/// The observation that a KME gave no answer any more, and the run ended for it.
+pub(crate) const GONE: &str = "a KME is gone";
+
 /// What came of a case. The order is from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -173,6 +173,10 @@ pub(crate) struct Runner<'a> {
     limits: Limits,
     /// Why the KMEs cannot be tested at all.
     unreachable: Option<String>,
+    /// Since when one of them gives no answer any more, which ends the run.
+    gone: Option<String>,
+    /// The last case after which they did.
+    last_worked: Option<&'static str>,
     facts: Vec<(usize, Answer)>,
     /// The last known-good exchange worked, and nothing has happened since.
     sane: bool,
@@ -206,6 +210,8 @@ impl<'a> Runner<'a> {
             expected,
             limits,
             unreachable: None,
+            gone: None,
+            last_worked: None,
             facts: Vec::new(),
             sane: false,
             withheld: false,
@@ -226,7 +232,7 @@ impl<'a> Runner<'a> {
         let mut ended = false;
         for case in active {
             let result = if ended { self.untouched(case) } else { self.case(case) };
-            ended |= self.interrupted() || self.options.fail_fast && result.verdict == Verdict::Fail;
+            ended |= self.interrupted() || self.gone.is_some() || self.options.fail_fast && result.verdict == Verdict::Fail;
             self.show(&mut screen, &result, out)?;
             results.insert(case.id, result);
         }

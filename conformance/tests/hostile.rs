@@ -230,3 +230,38 @@ fn a_kme_that_restarts_is_waited_for() {
     assert!(report.with(Verdict::Inconc).len() <= 1, "{screen}");
     assert!(report.with(Verdict::Pass).len() > 15, "{screen}");
 }
+
+/// Of KMEs that hang, with short waits.
+fn hanging(fault: &'static str, select: &[&str]) -> (Report, String) {
+    let mut pair = Pair::start(fault);
+    pair.toml = pair.toml.replace("response_s = 5", "response_s = 0.5").replace("return_s = 5", "return_s = 0.3");
+    run_on(&pair, select, |_| {})
+}
+
+#[test]
+fn a_kme_that_answers_no_more_is_one_finding_and_ends_the_run() {
+    let (report, screen) = hanging("H30", &["STA-001", "ENC-001", "ENC-002", "CON-004", "DEC", "ENC-019"]);
+    assert!(screen.contains("a KME is gone") && screen.contains("worked: last 014-"), "{screen}");
+    assert_eq!((report.summary.exit, report.validity.as_str()), (3, "partial"), "{screen}");
+    assert_eq!(report.with(Verdict::Inconc).len(), 1, "{screen}");
+    assert!(report.with(Verdict::Skip).len() > 10 && report.with(Verdict::Fail).is_empty(), "{screen}");
+}
+
+#[test]
+fn kmes_that_lock_each_other_out_fail() {
+    let (report, screen) = hanging("H31", &["STA-001", "CON-002", "CON-004"]);
+    assert_eq!(verdict(&report, "CON-002"), Verdict::Fail, "{screen}");
+    assert_eq!(
+        (report.summary.exit, report.summary.failed_requirements.as_slice()),
+        (1, &["014-4-05".to_owned()][..]),
+        "{screen}"
+    );
+    assert_eq!(verdict(&report, "CON-004"), Verdict::Skip, "{screen}");
+}
+
+#[test]
+fn a_service_that_does_not_survive_hygiene_fails_as_shall() {
+    let (report, screen) = hanging("M171", &["ROB-015", "ROB-013"]);
+    assert_eq!((verdict(&report, "ROB-015"), report.summary.exit), (Verdict::Fail, 1), "{screen}");
+    assert!(report.observations.contains_key("a KME is gone"), "{screen}");
+}

@@ -146,6 +146,19 @@ const MUTANTS: &[(&str, &[&str])] = &[
     ("M140", &["ROB-004"]),
     ("M150", &["ROB-014"]),
     ("M152", &["CON-002"]),
+    ("M171", &["ROB-015"]),
+    ("M156", &["CON-006"]),
+    ("M157", &["DEC-024"]),
+    ("M158", &["ENC-039"]),
+    ("M159", &["WIR-009"]),
+    ("M165", &["STA-016"]),
+    // A key of another size where none of that size is offered; names of the form that the KME knows; Get key of no key for
+    // anybody; draws that fail with a code of their own.
+    ("M166", &["ENC-014", "ENC-015"]),
+    ("M167", &["ENC-018"]),
+    ("M168", &["STA-013", "AUT-010", "MC-006"]),
+    ("M170", &["TLS-010"]),
+    ("M172", &["CON-002"]),
     // Beyond the catalogue's own: it hangs; trusts a header, a body member; is M101, M102 with keys that take their time.
     ("M160", &["ROB-002"]),
     ("M161", &["AUT-002"]),
@@ -288,6 +301,18 @@ const CAUTION: &[(&str, Arrange, AtMost)] = &[
     ("B53", same, &[("ENC-001", Verdict::Inconc), ("WIR-004", Verdict::Pass)]),
     // A connection is lost, once.
     ("B54", same, &[("ENC-001", Verdict::Pass)]),
+    // 503 to what is wrong, with keys enough.
+    ("B55", same, &[("ENC-009", Verdict::Warn)]),
+    // Says that the connection is closed, and takes its time to close it.
+    ("B56", same, &[("WIR-005", Verdict::Pass)]),
+    ("M166", same, &[("ENC-014", Verdict::Fail), ("ENC-015", Verdict::Fail)]),
+    // A name is no SAE, and one KME is enough.
+    ("B40", |toml| toml.replace("additional = ", "# additional = "), &[("MC-001", Verdict::Pass)]),
+    (
+        "",
+        |toml| toml.replace("blue = { id = \"blue\", kme = \"b\"", "blue = { id = \"blue\", kme = \"a\""),
+        &[("DEC-001", Verdict::Skip), ("DEC-002", Verdict::Pass), ("DEC-016", Verdict::Pass), ("ENC-027", Verdict::Pass)],
+    ),
     // The stranger is at the master's KME, which has no such key any more.
     (
         "",
@@ -358,6 +383,36 @@ fn faults_that_need_a_claim_or_a_hook_are_noticed() {
             assert_eq!(result.verdict, verdict, "{fault} {case}: {} {:?}", result.reason, result.checks);
         }
     }
+}
+
+/// What a run with one fault says of one case.
+fn found(fault: &'static str, case: &str, fail_on: &str) -> (Report, CaseResult) {
+    let report = run_with(fault, &[case], fail_on, str::to_owned);
+    let result = report.case(&format!("014-{case}")).expect("it was run").clone();
+    (report, result)
+}
+
+#[test]
+fn only_what_a_failed_check_shows_is_called_failed() {
+    for (fault, breached) in [("M056", "014-6.2-09"), ("M055", "014-6.3-04")] {
+        let (report, result) = found(fault, "ENC-018", "S,R");
+        assert_eq!(report.summary.failed_requirements, [breached], "{fault}");
+        assert!(result.requirements.len() > 1);
+        assert!(result.checks.iter().all(|check| check.part != "padding"), "{fault}: {:?}", result.checks);
+    }
+}
+
+#[test]
+fn a_key_that_is_not_found_by_post_either_excuses_no_404_to_get() {
+    let (_, result) = found("M098", "DEC-004", "S,R");
+    let codes: Vec<_> = result.checks.iter().filter(|check| check.part == "code").map(|check| check.verdict).collect();
+    assert_eq!(codes, [Verdict::Fail, Verdict::Fail], "{:?}", result.checks);
+}
+
+#[test]
+fn a_slave_that_asks_wrongly_is_one_that_may_ask() {
+    let (_, result) = found("M169", "DEC-009", "S,R");
+    assert!(result.checks.iter().any(|check| check.got.contains("200")), "{:?}", result.checks);
 }
 
 fn complaints(report: &Report) -> Vec<String> {

@@ -89,10 +89,10 @@ pub(super) const CASES: &[Case] = &[
     .run(aut_009),
     Case::new("014-AUT-010", Level::D, Impact::Interop, "Get key for an unknown slave: error, no key")
         .basis(&["5.3-08"], &[])
-        .does("Get key for an SAE that does not exist", "400 or 401; no key")
+        .does("Get key for an SAE that does not exist, and for one whose ID has the form of the slave's", "400 or 401; no key")
         .kills(&["M023"])
         .needs(&[Need::Slave])
-        .cost(0, 1)
+        .cost(0, 2)
         .negative()
         .run(aut_010),
 ];
@@ -264,8 +264,12 @@ fn aut_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let drawn = t.arrived(1)?;
     let (master, slave) = (t.master()?, t.slave()?);
     let other = t.lab.saes().find(|sae| sae.name != master.name && sae.name != slave.name);
-    let other = other.ok_or_else(|| Stop::Skip("no third SAE to name".to_owned()))?;
-    let request = Request::post_ids(&other.id, &[&drawn[0].id]);
+    // A name is enough.
+    let other = match other {
+        Some(other) => other.id.clone(),
+        None => t.nobodies()?.swap_remove(0),
+    };
+    let request = Request::post_ids(&other, &[&drawn[0].id]);
     let answer = t.ask_settled(slave, &request, |answer| !answer.is(503))?;
     t.expect_refusal(&answer, &[400, 401], None)
 }
@@ -303,7 +307,9 @@ fn aut_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn aut_010(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let nobody = format!("nobody-{}", &t.fresh_id()[..8]);
-    let answer = t.ask(t.master()?, Request::post_key(&nobody, "{}").faulty())?;
-    t.expect_refusal(&answer, &[400, 401], None)
+    for nobody in t.nobodies()? {
+        let answer = t.ask(t.master()?, Request::post_key(&nobody, "{}").faulty())?;
+        t.expect_refusal(&answer, &[400, 401], None)?;
+    }
+    Ok(())
 }

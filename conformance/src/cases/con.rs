@@ -55,6 +55,16 @@ pub(super) const CASES: &[Case] = &[
     .needs(&[Need::Slave, Need::Destructive, Need::Hook("restart_a")])
     .cost(4, 0)
     .run(con_005),
+    Case::new("014-CON-006", Level::S, Impact::KeySafety, "Masters at both KMEs never receive the same key")
+        .basis(&["5.3-07", "4-13"], &[])
+        .does(
+            "40 Get key requests at each KME at once, four at a time, each for the SAE at the other",
+            "80 different IDs, and keys if they have 64 bits",
+        )
+        .kills(&["M156"])
+        .needs(&[Need::Pair])
+        .cost(80, 0)
+        .run(con_006),
 ];
 
 /// `count` keys for `slave`, drawn by so many threads.
@@ -102,14 +112,27 @@ fn con_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let mut way = Way::default();
         for _ in 0..20 {
             let drawn = here.ask(from, Request::post_key(&to.id, "{}"))?;
-            let Some(key) = drawn.keys.first() else { continue };
+            let Some(key) = drawn.keys.first() else {
+                match drawn.status() {
+                    Some(200 | 400 | 503) => way.short += 1,
+                    Some(_) => way.odd.push(drawn.shown),
+                    None => way.unclear = Some(drawn.shown),
+                }
+                if way.unclear.is_some() {
+                    break;
+                }
+                continue;
+            };
             let answer = here.collect(to, &from.id, &[&key.id])?;
             match answer.key(&key.id) {
                 Some(got) if got.fingerprint == key.fingerprint => way.fetched += 1,
                 Some(_) => way.differing.push(printable(&key.id)),
                 None if answer.is(200) => way.differing.push(format!("{}: {}", printable(&key.id), answer.shown)),
                 // Out of reach, or short of something: that is no mismatch.
-                None if here.judgeable(&answer).is_err() => way.unclear = Some(answer.shown),
+                None if here.judgeable(&answer).is_err() => {
+                    way.unclear = Some(answer.shown);
+                    break;
+                }
                 None => way.missing.push(format!("{}: {}", printable(&key.id), answer.shown)),
             }
         }
@@ -124,6 +147,10 @@ fn con_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
     for (name, way) in [("A to B", there?), ("B to A", back)] {
         t.check(name, way.differing.is_empty(), "every key as it was drawn", way.differing.join("; "));
         t.check(&format!("{name}, fetched"), way.missing.is_empty(), "every key fetched", way.missing.join("; "));
+        t.check_at(Level::D, &format!("{name}, drawn"), way.odd.is_empty(), "a key, or 400 or 503", way.odd.join("; "));
+        if way.short > 0 {
+            t.observe(format!("{name}: {} of 20 requests gave no key", way.short));
+        }
         if way.fetched == 0 && way.missing.is_empty() {
             unclear = Some(format!("no key could be drawn, {name}"));
         }
@@ -136,9 +163,23 @@ fn con_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
 #[derive(Default)]
 struct Way {
     fetched: usize,
+    short: usize,
+    odd: Vec<String>,
     differing: Vec<String>,
     missing: Vec<String>,
     unclear: Option<String>,
+}
+
+fn con_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let (master, slave) = (t.master()?, t.slave()?);
+    let here = &*t;
+    let (there, back) = thread::scope(|scope| {
+        let back = scope.spawn(|| drawn(here, slave, &master.id, 40, 4));
+        (drawn(here, master, &slave.id, 40, 4), back.join())
+    });
+    let mut answers = there?;
+    answers.extend(back.unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))?);
+    expect_distinct(t, &answers)
 }
 
 fn con_003(t: &mut Ctx<'_>) -> Result<(), Stop> {

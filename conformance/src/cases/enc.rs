@@ -118,16 +118,18 @@ pub(super) const CASES: &[Case] = &[
         .negative()
         .run(number::enc_013),
     Case::new("014-ENC-014", Level::D, Impact::Interop, "`size` below min_key_size is refused")
-        .basis(&[], &["A-22"])
-        .does("size 8 below min_key_size, by POST", "400 and no key; not applicable if there is no smaller size")
+        .basis(&["6.3-04"], &["A-08", "A-22"])
+        .parts(OUTSIDE)
+        .does("size 8 below min_key_size, by POST", "400 and no key; a key of another size fails as shall; not applicable if there is no smaller size")
         .kills(&["M052"])
         .needs(&[Need::Slave])
         .cost(0, 1)
         .negative()
         .run(size::enc_014),
     Case::new("014-ENC-015", Level::D, Impact::Interop, "`size` above max_key_size is refused")
-        .basis(&[], &["A-22"])
-        .does("size 8 above max_key_size, by POST", "400 and no key")
+        .basis(&["6.3-04"], &["A-08", "A-22"])
+        .parts(OUTSIDE)
+        .does("size 8 above max_key_size, by POST", "400 and no key; a key of another size fails as shall")
         .kills(&["M053"])
         .needs(&[Need::Slave])
         .cost(0, 1)
@@ -155,10 +157,19 @@ pub(super) const CASES: &[Case] = &[
         Impact::Interop,
         "`size` = 8n+1: exactly that many bits, or 400 with the mandated sentence; GET and POST",
     )
-    .basis(&["6.2-08", "6.2-09"], &["A-40"])
+    .basis(&["6.2-08", "6.2-09", "6.3-04"], &["A-08", "A-40"])
+    .parts(&[
+        ("code", &["6.2-09"]),
+        ("text", &["6.2-09"]),
+        ("no key", &["6.2-09"]),
+        ("container", &["6.3-01"]),
+        ("number", &["6.3-02"]),
+        ("size", &["6.3-04"]),
+        ("claim", &[]),
+    ])
     .does(
-        "size one bit above a multiple of 8, by GET and POST",
-        "that many bits, or 400 with the mandated sentence; that it is as claimed in size.any-bit is derived",
+        "size one bit above a multiple of 8, by GET and POST; key_size + 1 if the limits allow none",
+        "that many bits, or 400 with the mandated sentence; that it is as claimed in size.any-bit is derived; outside the limits any 400, and no key of another size",
     )
     .kills(&["M055", "M056"])
     .needs(&[Need::Slave])
@@ -212,7 +223,7 @@ pub(super) const CASES: &[Case] = &[
     .basis(&["5.3-06", "5.4-03"], &[])
     .does("Get key twice; then the slave asks for the first, then for the second", "both, as drawn")
     .kills(&["M068"])
-    .needs(&[Need::Pair])
+    .needs(&[Need::Slave])
     .cost(2, 0)
     .run(container::enc_027),
     Case::new(
@@ -301,7 +312,17 @@ pub(super) const CASES: &[Case] = &[
         .basis(&["6.3-02"], &[])
         .does("every answer with keys to a Get key request", "at most as many keys as the request may be read to ask for")
         .kills(&["M155"]),
+    Case::new("014-ENC-039", Level::H, Impact::KeySafety, "A key ID tells nothing of its key")
+        .basis(&[], &["A-28"])
+        .does(
+            "every Get key answer, keys of 128 bits and more",
+            "an ID, as printed and as a GUID, that is not the key's beginning, nor its SHA-1 or SHA-256, of its octets or of its base64",
+        )
+        .kills(&["M158"]),
 ];
+
+/// What is refused outside the limits, and how, nobody lays down; the size of a key is laid down.
+const OUTSIDE: &[(&str, &[&str])] = &[("code", &[]), ("no key", &[]), ("size", &["6.3-04"])];
 
 /// A Get key request that ought to be refused with 400.
 fn refused(t: &mut Ctx<'_>, request: Request) -> Result<(), Stop> {

@@ -19,8 +19,9 @@ pub(super) const CASES: &[Case] = &[
         .does("every answer of the three methods", "200, 400, 401 or 503")
         .kills(&["M098", "M121"]),
     Case::new("014-ERR-004", Level::S, Impact::KeySafety, "Malformed JSON on enc_keys: 400, no key")
-        .basis(&["4-10", "5.3-08"], &["A-24"])
-        .does("POST on enc_keys of bodies that are not JSON", "400 (derived) and no key")
+        .basis(&["4-10", "5.3-08", "6.5-01"], &["A-24"])
+        .parts(&[("no key", &["4-10"]), ("code", &["5.3-08"])])
+        .does("POST on enc_keys of bodies that are not JSON", "400 (derived) with an Error, and no key")
         .kills(&["M122"])
         .needs(&[Need::Slave])
         .cost(0, 4)
@@ -31,6 +32,7 @@ pub(super) const CASES: &[Case] = &[
         .does("POST on dec_keys of bodies that are not JSON", "400")
         .kills(&["M123"])
         .needs(&[Need::Slave])
+        .aside(2)
         .negative()
         .run(err_005),
     Case::new("014-ERR-006", Level::D, Impact::KeySafety, "JSON of another shape (array, null, number, string): 400, no key")
@@ -90,11 +92,15 @@ fn err_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
         // The tables name 400 as what a KME may say; that it delivers nothing is another matter (A-24).
         t.check("no key", answer.material == 0 && !answer.is(200), "no key", &answer.shown);
         t.check_at(Level::D, "code", answer.is(400), "400", &answer.shown);
+        if answer.is(400) {
+            t.check("shape", answer.message().is_some(), "an object with a string `message`", &answer.shown);
+        }
     }
     Ok(())
 }
 
 fn err_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    t.entitle()?;
     for body in [r#"{"key_IDs":["#, "{key_IDs:[]}", "hello"] {
         let request = Request::post_ids_body(&t.master()?.id, body).faulty();
         let answer = t.ask_settled(t.slave()?, &request, |answer| !answer.is(503))?;

@@ -11,7 +11,7 @@ pub(super) const CASES: &[Case] = &[
         .basis(&["6.2-10"], &["A-14"])
         .does("POST with an additional slave", "400 or 401, and no key")
         .kills(&["M086"])
-        .needs(&[Need::Slave, Need::Additional])
+        .needs(&[Need::Slave])
         .when(When::NoMulticast)
         .cost(0, 1)
         .negative()
@@ -60,7 +60,7 @@ pub(super) const CASES: &[Case] = &[
         .does("POST with an additional slave that does not exist", "400 or 401, and no key")
         .kills(&["M091"])
         .needs(&[Need::Slave])
-        .cost(0, 1)
+        .cost(0, 2)
         .negative()
         .run(mc_006),
     Case::new("014-MC-007", Level::O, Impact::Interop, "Empty list: outcome recorded")
@@ -111,7 +111,12 @@ fn mc_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
         // Where nothing tells, nothing was promised either.
         Ctx::need(t.limits().max_additional, "max_SAE_ID_count")?;
     }
-    let answer = t.ask(t.master()?, request(t, &json!([t.additional()?.id]))?.faulty())?;
+    // Whoever ignores the list ignores any name.
+    let name = match t.additional() {
+        Ok(sae) => sae.id.clone(),
+        Err(_) => t.nobodies()?.swap_remove(0),
+    };
+    let answer = t.ask(t.master()?, request(t, &json!([name]))?.faulty())?;
     t.judgeable(&answer)?;
     t.check("not ignored", answer.material == 0 && !answer.is(200), "no key", &answer.shown);
     // How it is refused is not laid down.
@@ -173,8 +178,7 @@ fn mc_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn mc_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let nobody = format!("nobody-{}", &t.fresh_id()[..8]);
-    refused(t, &json!([nobody]), &[400, 401])
+    t.nobodies()?.iter().try_for_each(|nobody| refused(t, &json!([nobody]), &[400, 401]))
 }
 
 fn observed(t: &mut Ctx<'_>, what: &str, list: &Value) -> Result<(), Stop> {

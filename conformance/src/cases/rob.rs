@@ -1,22 +1,27 @@
 //! Robustness: after each stimulus the KME serves as before.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
+use super::tls;
 use crate::case::{Case, Impact, Level, Need};
 use crate::ctx::{Ctx, Stop, unjudgeable};
 use crate::lab::{Answer, Api, Key, Request, Session, printable};
 use crate::wire::{Stream, WireError, percent_encoded};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("014-ROB-001", Level::D, Impact::Quality, "Body shorter than announced: closed in time, no key")
-        .basis(&[], &[])
-        .does("a body shorter than announced, then the end of the connection", "no key; the KME closes the connection")
+    Case::new("014-ROB-001", Level::R, Impact::Quality, "Body shorter than announced: closed in time, no key")
+        .basis(&["RFC 7230"], &["A-24"])
+        .does(
+            "a body shorter than announced, then the end of the connection",
+            "no key: half a message is none (RFC 7230, 3.4); that the connection is closed in time is hygiene",
+        )
         .kills(&["M137"])
         .needs(&[Need::Slave])
         .cost(0, 1)
         .negative()
         .run(rob_001),
-    Case::new("014-ROB-002", Level::D, Impact::Quality, "JSON nested 100 000 deep")
+    Case::new("014-ROB-002", Level::H, Impact::Quality, "JSON nested 100 000 deep")
         .basis(&[], &[])
         .does("an optional extension nested 20 000 deep, and 100 000", "an answer that is no server error, or a closed connection, in time")
         .kills(&["M138"])
@@ -24,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
         .cost(0, 2)
         .negative()
         .run(rob_002),
-    Case::new("014-ROB-003", Level::D, Impact::Quality, "16 MiB body is refused or bounded")
+    Case::new("014-ROB-003", Level::H, Impact::Quality, "16 MiB body is refused or bounded")
         .basis(&[], &[])
         .does("a body of 16 MiB", "4xx or a closed connection, in time")
         .kills(&["M139"])
@@ -32,15 +37,16 @@ pub(super) const CASES: &[Case] = &[
         .cost(0, 1)
         .negative()
         .run(rob_003),
-    Case::new("014-ROB-004", Level::D, Impact::KeySafety, "Invalid UTF-8 in the body: 400, no key")
-        .basis(&["4-10"], &[])
-        .does("a body with invalid UTF-8 in a string", "400 and no key")
+    Case::new("014-ROB-004", Level::S, Impact::KeySafety, "Invalid UTF-8 in the body: 400, no key")
+        .basis(&["4-10", "5.3-08"], &["A-24"])
+        .parts(&[("no key", &["4-10"]), ("code", &["5.3-08"])])
+        .does("a body with invalid UTF-8 in a string", "400 (derived) and no key")
         .kills(&["M122", "M140"])
         .needs(&[Need::Slave])
         .cost(0, 1)
         .negative()
         .run(rob_004),
-    Case::new("014-ROB-005", Level::D, Impact::Quality, "NUL and control characters in the path")
+    Case::new("014-ROB-005", Level::H, Impact::Quality, "NUL and control characters in the path")
         .basis(&[], &[])
         .does(
             "Status with NUL and control characters, percent-encoded, after the SAE ID",
@@ -50,7 +56,7 @@ pub(super) const CASES: &[Case] = &[
         .needs(&[Need::Slave])
         .negative()
         .run(rob_005),
-    Case::new("014-ROB-006", Level::D, Impact::Quality, "64 KiB URL, 64 KiB header")
+    Case::new("014-ROB-006", Level::H, Impact::Quality, "64 KiB URL, 64 KiB header")
         .basis(&[], &[])
         .does("Status with a query, and a header, of 64 KiB", "an answer that is no server error, or a closed connection")
         .kills(&["M142"])
@@ -99,7 +105,7 @@ pub(super) const CASES: &[Case] = &[
         .batches(0, 1)
         .negative()
         .run(rob_011),
-    Case::new("014-ROB-012", Level::D, Impact::KeySafety, "Duplicate members never exceed max_key_per_request")
+    Case::new("014-ROB-012", Level::H, Impact::KeySafety, "Duplicate members never exceed max_key_per_request")
         .basis(&[], &[])
         .does("number twice: 1, and more than max_key_per_request", "at most max_key_per_request keys")
         .kills(&["M148"])
@@ -131,6 +137,16 @@ pub(super) const CASES: &[Case] = &[
     .cost(7, 0)
     .negative()
     .run(rob_014),
+    Case::new("014-ROB-015", Level::D, Impact::Quality, "Connections closed right after the handshake harm nobody")
+        .basis(&["4-05"], &[])
+        .does(
+            "48 connections of the master, and as many of an SAE that is not enrolled if there is one, closed or reset as soon as the handshake is done; then Status",
+            "200; a KME that is gone fails as shall",
+        )
+        .kills(&["M171"])
+        .needs(&[Need::Slave])
+        .negative()
+        .run(rob_015),
 ];
 
 /// The head of a POST on enc_keys with other headers than usual, and what follows it.
@@ -198,7 +214,7 @@ fn rob_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let answer = session.receive_by(Instant::now() + limit)?;
     t.check("no key", answer.material == 0, "no key", &answer.shown);
     let timely = !matches!(answer.outcome, Err(WireError::Timeout(_)));
-    t.check("closed", timely, &format!("closed within {} s", limit.as_secs()), &answer.shown);
+    t.check_at(Level::H, "closed", timely, &format!("closed within {} s", limit.as_secs()), &answer.shown);
     Ok(())
 }
 
@@ -226,10 +242,18 @@ fn rob_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let mut request = Request::post_key(&t.slave()?.id, "").faulty();
     request.body = Some(b"{\"extension_optional\":[{\"qkdspec_x\":\"\xff\xfe\"}]}".to_vec());
     let answer = t.ask(t.master()?, request)?;
-    t.expect_refusal(&answer, &[400], None)
+    t.judgeable(&answer)?;
+    // It is no JSON, as in ERR-004.
+    t.check("no key", answer.material == 0 && !answer.is(200), "no key", &answer.shown);
+    t.check_at(Level::D, "code", answer.is(400), "400", &answer.shown);
+    Ok(())
 }
 
 fn rob_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let nobody = t.nobodies()?.pop().unwrap_or_default();
+    if t.lab.exchange(t.master()?, Request::status(&nobody).faulty())?.is(200) {
+        return Err(Stop::NotApplicable("there is a Status for every name: STA-013 judges that".to_owned()));
+    }
     let slave = percent_encoded(&t.slave()?.id);
     for tail in ["%00", "%00x", "%0d%0a", "%1b", "%7f"] {
         let request = Request::new(Api::Other, "GET", format!("/api/v1/keys/{slave}{tail}/status")).faulty();
@@ -391,4 +415,36 @@ fn rob_014(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let got = twice.map_or("none".to_owned(), |fingerprint| format!("fp {fingerprint}"));
     t.check("key material", twice.is_none(), "none that came before", got);
     Ok(())
+}
+
+fn rob_015(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let master = t.master()?;
+    let kme = t.kme(master)?;
+    let unknown = kme.url.tls && t.lab.intruder("unenrolled").is_some();
+    let unknown = unknown.then(|| tls::intruder(t, "unenrolled")).transpose()?;
+    let lab = t.lab;
+    let some = |at: usize| {
+        let mut made = 0;
+        for round in 0..8 {
+            let other = unknown.clone().map(|config| lab.connect_as("unenrolled", kme, Some(config)));
+            for session in lab.connect(master).into_iter().chain(other) {
+                made += usize::from(session.error().is_none());
+                // Dropped, a connection is closed; reset, its peer finds even its address gone.
+                if (at + round).is_multiple_of(2) {
+                    let _ = session.reset();
+                }
+            }
+        }
+        made
+    };
+    let made: usize = thread::scope(|scope| {
+        let some = &some;
+        let workers: Vec<_> = (0..6).map(|at| scope.spawn(move || some(at))).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).sum()
+    });
+    if made == 0 {
+        return Err(Stop::Inconclusive("no connection was made at all".to_owned()));
+    }
+    t.observe(format!("{made} connections"));
+    served_meanwhile::<()>(t, Vec::new())
 }

@@ -90,7 +90,7 @@ pub(super) const CASES: &[Case] = &[
         .run(sta_012),
     Case::new("014-STA-013", Level::D, Impact::Interop, "Unknown slave: 400 or 401, never an invented Status")
         .basis(&["6.1-01"], &["A-36"])
-        .does("Status for an SAE that does not exist", "400 or 401; no Status; a Status with wrong types fails as shall")
+        .does("Status for an SAE that does not exist, and for one whose ID has the form of the slave's", "400 or 401; no Status; a Status with wrong types fails as shall")
         .kills(&["M028"])
         .needs(&[Need::Slave])
         .negative()
@@ -109,6 +109,10 @@ pub(super) const CASES: &[Case] = &[
         .needs(&[Need::Slave])
         .when(When::AnyId)
         .run(sta_015),
+    Case::new("014-STA-016", Level::D, Impact::Interop, "stored_key_count is not 0 while keys are to be had")
+        .basis(&["6.1-03"], &["A-37"])
+        .does("every Get key within a second after Status for the same pair", "no key after a stored_key_count of 0, or now and then")
+        .kills(&["M165"]),
 ];
 
 fn fetched(t: &mut Ctx<'_>) -> Result<Answer, Stop> {
@@ -128,7 +132,7 @@ fn sta_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     t.judgeable(&answer)?;
     t.check("code", answer.is(200), "200", &answer.shown);
     let object = answer.json.as_ref().is_ok_and(Json::is_object);
-    t.check("shape", object, "a JSON object", &answer.shown);
+    t.check("object", object, "a JSON object", &answer.shown);
     Ok(())
 }
 
@@ -304,8 +308,11 @@ fn sta_012(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn sta_013(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let nobody = format!("nobody-{}", &t.fresh_id()[..8]);
-    let answer = t.lab.exchange(t.master()?, Request::status(&nobody).faulty())?;
+    t.nobodies()?.iter().try_for_each(|nobody| invented_status(t, nobody))
+}
+
+fn invented_status(t: &mut Ctx<'_>, nobody: &str) -> Result<(), Stop> {
+    let answer = t.lab.exchange(t.master()?, Request::status(nobody).faulty())?;
     if answer.is(200) {
         // A wrong type is more than a derived finding.
         let typed = TEXTS.iter().all(|name| answer.member(name).is_none_or(|value| value.text().is_some()))

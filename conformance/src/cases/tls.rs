@@ -13,7 +13,7 @@ use crate::case::{Case, Impact, Level, Need, When};
 use crate::ctx::{Ctx, Stop, unjudgeable};
 use crate::forge;
 use crate::json::Json;
-use crate::lab::{Answer, Kme, Request, Session, lock, printable};
+use crate::lab::{Answer, Kme, Mode, Request, Session, lock, printable};
 use crate::wire::{Credentials, Stream, TlsSettings, Versions, WireError, client_config, client_hello, provider};
 
 pub(super) const CASES: &[Case] = &[
@@ -45,12 +45,13 @@ pub(super) const CASES: &[Case] = &[
         .needs(&[Need::Slave, Need::Tls])
         .negative()
         .run(tls_003),
-    Case::new("014-TLS-004", Level::S, Impact::Security, "Without a client certificate: no Status")
+    Case::new("014-TLS-004", Level::S, Impact::Security, "Without a client certificate: neither Status nor key")
         .basis(&["5.1-03"], &[])
-        .does("Status without client certificate", "refused in the handshake, or by HTTP; no Status")
+        .does("each of the methods without client certificate", "refused in the handshake, or by HTTP; neither Status nor key")
         .kills(&["M004"])
         .needs(&[Need::Slave, Need::Tls])
         .negative()
+        .aside(2)
         .run(tls_004),
     Case::new(
         "014-TLS-005",
@@ -59,39 +60,47 @@ pub(super) const CASES: &[Case] = &[
         "Client certificate of an unregistered CA with look-alike names is refused",
     )
     .basis(&["5.1-07"], &["A-04"])
-    .does("Status with a certificate of an authority that has the name of the right one, but another key", "refused; no Status")
+    .does(
+        "each of the methods with a certificate of an authority that has the name of the right one, but another key",
+        "refused; neither Status nor key",
+    )
     .kills(&["M005"])
     .needs(&[Need::Slave, Need::Tls])
     .negative()
+    .aside(2)
     .run(tls_005),
     Case::new("014-TLS-006", Level::S, Impact::Security, "Expired client certificate is refused")
         .basis(&["5.1-07"], &[])
-        .does("Status with an expired certificate", "refused; no Status")
+        .does("each of the methods with an expired certificate", "refused; neither Status nor key")
         .kills(&["M006"])
         .needs(&[Need::Slave, Need::Tls, Need::Intruder("expired")])
         .negative()
+        .aside(2)
         .run(tls_006),
     Case::new("014-TLS-007", Level::S, Impact::Security, "Not-yet-valid client certificate is refused")
         .basis(&["5.1-07"], &[])
-        .does("Status with a certificate that is not yet valid", "refused; no Status")
+        .does("each of the methods with a certificate that is not yet valid", "refused; neither Status nor key")
         .kills(&["M007"])
         .needs(&[Need::Slave, Need::Tls, Need::Intruder("not_yet_valid")])
         .negative()
+        .aside(2)
         .run(tls_007),
     Case::new("014-TLS-008", Level::S, Impact::Security, "Self-signed client certificate is refused")
         .basis(&["5.1-07"], &[])
-        .does("Status with a self-signed certificate that names the master", "refused; no Status")
+        .does("each of the methods with a self-signed certificate that names the master", "refused; neither Status nor key")
         .kills(&["M008"])
         .needs(&[Need::Slave, Need::Tls])
         .negative()
+        .aside(2)
         .run(tls_008),
     Case::new("014-TLS-009", Level::S, Impact::Security, "Revoked client certificate is refused")
         .basis(&["5.1-07"], &[])
-        .does("Status with a revoked certificate", "refused; no Status")
+        .does("each of the methods with a revoked certificate", "refused; neither Status nor key")
         .kills(&["M009"])
         .needs(&[Need::Slave, Need::Tls, Need::Intruder("revoked")])
         .when(When::Revocation)
         .negative()
+        .aside(2)
         .run(tls_009),
     Case::new(
         "014-TLS-010",
@@ -101,19 +110,21 @@ pub(super) const CASES: &[Case] = &[
     )
     .basis(&["5.1-09"], &["A-04"])
     .does(
-        "Status with a certificate of the right authority for an SAE that is not enrolled",
-        "refused; no Status; the layer is recorded",
+        "each of the methods with a certificate of the right authority for an SAE that is not enrolled",
+        "refused; neither Status nor key; the layer is recorded",
     )
     .kills(&["M010"])
     .needs(&[Need::Slave, Need::Tls, Need::Intruder("unenrolled")])
     .negative()
+    .aside(2)
     .run(tls_010),
     Case::new("014-TLS-011", Level::H, Impact::Security, "Client certificate without client-auth usage is refused")
         .basis(&[], &[])
-        .does("Status with a certificate that is for servers only", "refused; no Status")
+        .does("each of the methods with a certificate that is for servers only", "refused; neither Status nor key")
         .kills(&["M011"])
         .needs(&[Need::Slave, Need::Tls, Need::Intruder("no_client_auth")])
         .negative()
+        .aside(2)
         .run(tls_011),
     Case::new(
         "014-TLS-012",
@@ -171,12 +182,16 @@ fn status_with(t: &Ctx<'_>, who: &str, config: ClientConfig) -> Result<Answer, S
     t.lab.connect_as(who, t.kme(t.master()?)?, Some(Arc::new(config))).ask(request)
 }
 
+/// The TLS configuration of a certificate that ought to be refused.
+pub(super) fn intruder(t: &Ctx<'_>, name: &str) -> Result<Arc<ClientConfig>, Stop> {
+    let credentials = t.lab.intruder(name).ok_or_else(|| Stop::Skip(format!("no [intruder] {name}")))?;
+    Ok(Arc::new(settings(t, Some(&credentials.map_err(Stop::Error)?), Versions::Both)?))
+}
+
 /// A request with a certificate that ought to be refused.
 pub(super) fn as_intruder(t: &Ctx<'_>, name: &str, request: Request) -> Result<Answer, Stop> {
-    let credentials = t.lab.intruder(name).ok_or_else(|| Stop::Skip(format!("no [intruder] {name}")))?;
-    let credentials = credentials.map_err(Stop::Error)?;
-    let config = settings(t, Some(&credentials), Versions::Both)?;
-    t.lab.connect_as(name, t.kme(t.master()?)?, Some(Arc::new(config))).ask(request)
+    let config = intruder(t, name)?;
+    t.lab.connect_as(name, t.kme(t.master()?)?, Some(config)).ask(request)
 }
 
 /// The certificate of that name in `[intruder]`, or else one forged after the master's.
@@ -193,9 +208,38 @@ fn expect_refused(t: &mut Ctx<'_>, answer: &Answer) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Each method is asked: the caller of each request is to be known (4-09), even of one that asks for nothing.
+fn every_method_refused(t: &mut Ctx<'_>, who: &str, credentials: Option<&Credentials>) -> Result<(), Stop> {
+    let slave = t.slave()?.id.clone();
+    let mut requests =
+        vec![("Status", Request::status(&slave)), ("Get key with key IDs", Request::post_ids(&slave, &[t.fresh_id()]))];
+    if t.lab.mode != Mode::Safe {
+        requests.push(("Get key", Request::post_key(&slave, "{}")));
+        requests.push(("Get key, none", Request::get_key(&slave, "number=0")));
+    }
+    for (what, request) in requests {
+        let config = Arc::new(settings(t, credentials, Versions::Both)?);
+        let answer = t.lab.connect_as(who, t.kme(t.master()?)?, Some(config)).ask(request.undefined())?;
+        if what == "Status" {
+            expect_refused(t, &answer)?;
+            if answer.outcome.is_err() {
+                // Refused before anything could be asked.
+                return Ok(());
+            }
+        } else {
+            if let Some(why) = unjudgeable(&answer) {
+                return Err(Stop::Inconclusive(why));
+            }
+            let served = answer.serves() || answer.is(200) && answer.member("keys").is_some();
+            t.check(what, !served, "no key, and no key container", &answer.shown);
+        }
+    }
+    Ok(())
+}
+
 fn intruder_refused(t: &mut Ctx<'_>, name: &str) -> Result<(), Stop> {
-    let answer = as_intruder(t, name, Request::status(&t.slave()?.id).undefined())?;
-    expect_refused(t, &answer)
+    let credentials = t.lab.intruder(name).ok_or_else(|| Stop::Skip(format!("no [intruder] {name}")))?;
+    every_method_refused(t, name, Some(&credentials.map_err(Stop::Error)?))
 }
 
 fn tls_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -274,14 +318,12 @@ fn tls_015(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn tls_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
-    let answer = status_with(t, "without certificate", settings(t, None, Versions::Both)?)?;
-    expect_refused(t, &answer)
+    every_method_refused(t, "without certificate", None)
 }
 
 fn tls_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let forged = given_or(t, "lookalike", forge::look_alike)?;
-    let answer = status_with(t, "look-alike", settings(t, Some(&forged), Versions::Both)?)?;
-    expect_refused(t, &answer)
+    every_method_refused(t, "look-alike", Some(&forged))
 }
 
 fn tls_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -294,8 +336,7 @@ fn tls_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
 
 fn tls_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let forged = given_or(t, "self_signed", forge::self_signed)?;
-    let answer = status_with(t, "self-signed", settings(t, Some(&forged), Versions::Both)?)?;
-    expect_refused(t, &answer)
+    every_method_refused(t, "self-signed", Some(&forged))
 }
 
 fn tls_009(t: &mut Ctx<'_>) -> Result<(), Stop> {

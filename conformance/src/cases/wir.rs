@@ -6,7 +6,7 @@ use super::tls;
 use crate::case::{Case, Impact, Level, Need};
 use crate::ctx::{Ctx, Stop};
 use crate::lab::{Answer, Api, Request};
-use crate::wire::{TlsSettings, Versions, client_config, percent_encoded};
+use crate::wire::{TlsSettings, Versions, WireError, client_config, percent_encoded};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("014-WIR-001", Level::S, Impact::Interop, "Bodies are `application/json` (S on 200, D on errors)")
@@ -63,7 +63,26 @@ pub(super) const CASES: &[Case] = &[
     .kills(&["M136"])
     .needs(&[Need::Slave, Need::Tls, Need::Intruder("unenrolled")])
     .run(wir_008),
+    Case::new("014-WIR-009", Level::H, Impact::Security, "No web page of another origin may read keys")
+        .basis(&[], &[])
+        .does("Get key with the Origin of a web page", "no Access-Control-Allow-Origin that names it, or any")
+        .kills(&["M159"])
+        .needs(&[Need::Slave])
+        .cost(1, 0)
+        .run(wir_009),
 ];
+
+const ORIGIN: &str = "https://page.example";
+
+fn wir_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
+    let answer = t.ask(t.master()?, Request::post_key(&t.slave()?.id, "{}").header("Origin", ORIGIN).undefined())?;
+    t.judgeable(&answer)?;
+    let Ok(response) = &answer.outcome else { return Err(Stop::Inconclusive(answer.shown)) };
+    let allowed = response.header("access-control-allow-origin").unwrap_or_default().trim();
+    let met = allowed != "*" && !allowed.eq_ignore_ascii_case(ORIGIN);
+    t.check("origin", met, "no Access-Control-Allow-Origin for it", format!("Access-Control-Allow-Origin {allowed:?}"));
+    Ok(())
+}
 
 fn wir_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (master, slave) = (t.master()?, &t.slave()?.id);
@@ -72,7 +91,7 @@ fn wir_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
     session.send(Request::post_key(slave, "{}"))?;
     session.send(Request::status(slave))?;
     session.send(Request::post_ids(slave, &[unknown]))?;
-    let (mut answered, mut telling, mut last) = (0, 0, String::new());
+    let (mut answered, mut telling, mut end) = (0, 0, String::new());
     for (what, right) in [
         // An error may be the answer to any of them: what shows the order is a Status or a key out of its turn.
         ("Get key first", (|answer| !is_status(answer)) as fn(&Answer) -> bool),
@@ -80,19 +99,28 @@ fn wir_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
         ("the unknown ID third", |answer| answer.material == 0 && !is_status(answer)),
     ] {
         let answer = session.receive()?;
-        match &answer.outcome {
-            Ok(_) => t.check(what, right(&answer), "answers in the order of the requests", &answer.shown),
+        let last = match &answer.outcome {
+            Ok(response) => {
+                t.check(what, right(&answer), "answers in the order of the requests", &answer.shown);
+                response.last
+            }
+            // That it takes too long is not that it is over.
+            Err(WireError::Timeout(_)) => return Err(Stop::Inconclusive(format!("{what}: {}", answer.shown))),
             Err(error) => {
-                last = error.to_string();
+                end = error.to_string();
                 break;
             }
-        }
+        };
         answered += 1;
         telling += usize::from(is_status(&answer) || answer.material > 0);
+        if last {
+            "and it was closed".clone_into(&mut end);
+            break;
+        }
     }
-    t.observe(format!("{answered} of 3 requests on one connection were answered {last}"));
+    t.observe(format!("{answered} of 3 requests on one connection were answered {end}"));
     if telling == 0 {
-        return Err(Stop::Inconclusive(format!("no answer tells what it answers: {last}")));
+        return Err(Stop::Inconclusive(format!("no answer tells what it answers: {end}")));
     }
     Ok(())
 }

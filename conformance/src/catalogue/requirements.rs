@@ -1,7 +1,7 @@
 //! Every requirement of the standard: the cases for it, or why there can be none.
 
 use super::{all, requirement};
-use crate::report::{CaseResult, RequirementFacts};
+use crate::report::{CaseResult, RequirementFacts, Verdict};
 
 /// Where a requirement is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,16 +116,32 @@ fn cases(id: &str) -> Vec<&'static str> {
     all().iter().filter(|case| case.requirements.contains(&id)).map(|case| case.id).collect()
 }
 
+/// The requirements that checks with this verdict show not to be met; none if all are met, which was not expected.
+pub(crate) fn breached(result: &CaseResult, verdict: Verdict) -> Vec<String> {
+    let unmet = result.checks.iter().filter(|check| check.verdict == verdict);
+    match all().iter().find(|case| case.id == result.id) {
+        Some(case) => unmet.flat_map(|check| case.breached(&check.part)).map(requirement).collect(),
+        None => result.requirements.clone(),
+    }
+}
+
 /// All requirements with their cases and what came of these.
 pub(crate) fn judged(results: &[CaseResult]) -> Vec<RequirementFacts> {
     let facts = REQUIREMENTS.iter().map(|(id, what, tested)| {
         let id = requirement(id);
         let met: Vec<_> = results.iter().filter(|case| case.requirements.contains(&id)).collect();
-        let worst = met.iter().max_by_key(|case| case.verdict);
+        // A case that fails may have shown that this one is met.
+        let shown = |case: &&CaseResult| match case.verdict {
+            verdict @ (Verdict::Fail | Verdict::Warn) if case.expected == "none" && !breached(case, verdict).contains(&id) => {
+                (Verdict::Pass, Verdict::Pass.name().to_owned())
+            }
+            verdict => (verdict, case.shown().to_owned()),
+        };
+        let worst = met.iter().map(shown).max_by_key(|(verdict, _)| *verdict);
         RequirementFacts {
             what: (*what).to_owned(),
             cases: met.iter().map(|case| case.id.clone()).collect(),
-            verdict: worst.map_or("none", |case| case.shown()).to_owned(),
+            verdict: worst.map_or("none".to_owned(), |(_, shown)| shown),
             untestable: untestable(*tested).to_owned(),
             id,
         }

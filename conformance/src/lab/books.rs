@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::Request;
 use crate::bounds;
 use crate::config::Side;
 use crate::ctx::Stop;
@@ -78,6 +79,8 @@ pub(crate) struct Drawn {
     /// SAE IDs of the slaves.
     pub(crate) slaves: Vec<String>,
     pub(crate) case: usize,
+    /// Drawn by a request that is right, and nobody has asked for it since.
+    pub(crate) plain: bool,
     pub(crate) time: String,
     /// SAEs that retrieved it.
     pub(crate) retrieved: BTreeSet<String>,
@@ -111,6 +114,17 @@ impl Ledger {
 
     pub(crate) fn find(&self, id: &str) -> Option<&Drawn> {
         self.by_id.get(&id.to_ascii_lowercase()).map(|index| &self.drawn[*index])
+    }
+
+    /// Takes note of keys that a request may be for.
+    pub(crate) fn asked_for(&mut self, request: &Request) {
+        let body = request.body.as_deref().unwrap_or_default();
+        let text = request.target.clone() + " " + &String::from_utf8_lossy(&body[..body.len().min(bounds::HEAD)]);
+        for id in text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').filter(|id| id.len() >= 32) {
+            if let Some(index) = self.by_id.get(&id.to_ascii_lowercase()) {
+                self.drawn[*index].plain = false;
+            }
+        }
     }
 
     pub(crate) fn retrieve(&mut self, id: &str, sae: &str) {

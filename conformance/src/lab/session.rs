@@ -158,11 +158,17 @@ impl Lab {
             };
             self.budget().settle(reserved, delivered);
         }
+        if answer.outcome.is_err() {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+        }
         let sae_id = self.sae(who).map_or(who, |sae| sae.id.as_str());
         {
             let mut ledger = self.ledger();
             let mut passive = self.passive();
-            passive.observe(kme, request, answer, &ledger, &self.vault);
+            passive.observe(who, kme, request, answer, &ledger, &self.vault);
+            if !matches!(request.api, Api::GetKey | Api::Status) {
+                ledger.asked_for(request);
+            }
             for key in &answer.keys {
                 if request.api == Api::GetKeyWithIds || ledger.find(&key.id).is_some_and(|drawn| drawn.master != sae_id) {
                     ledger.retrieve(&key.id, sae_id);
@@ -175,6 +181,7 @@ impl Lab {
                         master: sae_id.to_owned(),
                         slaves: request.peers.clone(),
                         case,
+                        plain: request.api == Api::GetKey && !request.fault,
                         time: answer.at.format(&Rfc3339).unwrap_or_default(),
                         retrieved: std::collections::BTreeSet::new(),
                     });

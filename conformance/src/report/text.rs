@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{CaseResult, Report, Verdict};
+use super::{CaseResult, GONE, Report, Verdict};
 use crate::catalogue::{all, groups};
 use crate::secret::printable;
 
@@ -157,12 +157,18 @@ fn summary(report: &Report) -> String {
         ledger.over_budget
     ));
     report.ics.contradictions.iter().for_each(|line| text.push_str(&format!("claim contradicted: {line}\n")));
+    let gone = report.observations.get(GONE);
+    gone.iter().for_each(|why| text.push_str(&format!("{GONE}, and the run ended: {}\n", printable(why))));
     let failed = &report.summary.failed_requirements;
     let verdict = match report.summary.outcome.as_str() {
         "conforming" => "CONFORMING to 014@1.1.1 as far as tested here; a self-test, not a certificate".to_owned(),
+        "not-conforming" if failed.is_empty() => {
+            "NOT CONFORMING to 014@1.1.1 as tested: what was expected to fail did not, or for too long".to_owned()
+        }
         "not-conforming" => {
             format!("NOT CONFORMING to 014@1.1.1 as tested: {} requirements failed ({})", failed.len(), failed.join(", "))
         }
+        "inconclusive" if gone.is_some() => "INCONCLUSIVE: a KME is gone".to_owned(),
         "inconclusive" if ledger.over_budget > 0 => format!(
             "INCONCLUSIVE: the key budget was used up, {} requests or cases were held back; select fewer cases, or raise it (--budget-keys, limits.budget_keys)",
             ledger.over_budget
@@ -175,6 +181,7 @@ fn summary(report: &Report) -> String {
     };
     let validity = match report.validity.as_str() {
         "self-test" => "",
+        "partial" if gone.is_some() => "  (ended early: partial)",
         "partial" => "  (interrupted: partial)",
         _ => "  (laboratory settings: not valid for claims)",
     };

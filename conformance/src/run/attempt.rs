@@ -10,16 +10,13 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Runner;
 use crate::bounds;
-use crate::case::{Case, Level, Need, Run};
+use crate::case::{Case, GONE, Level, Need, Run};
 use crate::catalogue::requirement;
 use crate::ctx::{Ctx, Stop, judged};
 use crate::lab::{Mode, Request, Sae};
 use crate::report::{CaseResult, Check, KeyCost, Verdict};
 use crate::rng::Rng;
 use crate::secret::Vault;
-
-/// So long a KME may take to restart.
-const AWAY: Duration = Duration::from_secs(30);
 
 impl Runner<'_> {
     pub(super) fn blank(&self, case: &Case) -> CaseResult {
@@ -56,7 +53,10 @@ impl Runner<'_> {
     pub(super) fn untouched(&self, case: &Case) -> CaseResult {
         let mut result = self.blank(case);
         result.verdict = Verdict::Skip;
-        "the run ended before".clone_into(&mut result.reason);
+        result.reason = match &self.gone {
+            Some(why) => format!("the run ended before: {why}"),
+            None => "the run ended before".to_owned(),
+        };
         "queued".clone_into(&mut result.status);
         result
     }
@@ -94,7 +94,7 @@ impl Runner<'_> {
             }
         }
         let worst = self.worst(case);
-        if worst > 0 && self.options.mode == Mode::Safe {
+        if !case.cost.is_safe() && self.options.mode == Mode::Safe {
             return Some(Stop::Skip("safe mode sends nothing that can deliver a key".to_owned()));
         }
         let budget = self.lab.budget();
@@ -112,7 +112,8 @@ impl Runner<'_> {
     pub(super) fn case(&mut self, case: &'static Case) -> CaseResult {
         let mut result = self.attempt(case, 0);
         for attempt in 1..=self.options.retries_inconclusive {
-            let over = result.verdict != Verdict::Inconc || self.unreachable.is_some() || self.interrupted();
+            let lost = self.unreachable.is_some() || self.gone.is_some();
+            let over = result.verdict != Verdict::Inconc || lost || self.interrupted();
             if over || self.obstacle(case).is_some() {
                 break;
             }
@@ -145,17 +146,14 @@ impl Runner<'_> {
         let index = self.index(case);
         self.lab.enter(index);
         let drawn_before = self.lab.ledger().drawn.len();
+        let unanswered = self.lab.unanswered();
         if case.negative && !self.sane {
             let answer = self.sanity();
             result.sanity.insert("before".to_owned(), answer.clone().err().unwrap_or_else(|| "200".to_owned()));
             if let Err(why) = answer {
-                conclude(
-                    &self.lab.vault,
-                    &mut result,
-                    case,
-                    Vec::new(),
-                    Err(Stop::Inconclusive(format!("no known-good answer before: {why}"))),
-                );
+                self.await_kmes(case.id);
+                let why = self.gone.clone().unwrap_or_else(|| format!("no known-good answer before: {why}"));
+                conclude(&self.lab.vault, &mut result, case, Vec::new(), Err(Stop::Inconclusive(why)));
                 result.evidence = self.lab.take_evidence();
                 return result;
             }
@@ -178,21 +176,45 @@ impl Runner<'_> {
             result.sanity.insert("after".to_owned(), answer.clone().err().unwrap_or_else(|| "200".to_owned()));
             self.sane = answer.is_ok();
             if let Err(why) = answer {
-                checks.push(Check {
-                    part: "sanity".to_owned(),
-                    verdict: judged(false, case.level, &self.fail_on),
-                    level: String::new(),
-                    accepted: "Status as before".to_owned(),
-                    got: self.lab.vault.told(&format!("the service did not survive: {why}"), bounds::TOLD),
-                });
+                // That it serves is required, whatever the case is about.
+                let back = self.serves_again(case.id);
+                let level = if back { case.level.min(Level::D) } else { Level::S };
+                let what = if back { "the service was away for some time" } else { "the service did not survive" };
+                if !self.interrupted() {
+                    checks.push(self.missing(case, "sanity", level, &format!("{what}: {why}")));
+                }
             }
         }
         result.reason = observed.join("; ");
-        conclude(&self.lab.vault, &mut result, case, checks, outcome);
-        if matches!(result.verdict, Verdict::Inconc | Verdict::Fail | Verdict::Error) {
+        let failed = checks.iter().any(|check| check.verdict == Verdict::Fail);
+        let doubtful = outcome.is_err() || failed || case.level == Level::O || self.lab.unanswered() > unanswered;
+        if doubtful && !self.sane {
             self.await_kmes(case.id);
         }
-        self.tidy_up(index, result.keys.reserved);
+        if let Some(why) = self.gone.clone() {
+            // What a hook has done is not the KME's doing.
+            let burden = (case.negative || case.group() == "CON") && !case.needs_hook();
+            if burden && checks.iter().all(|check| check.part != "sanity") {
+                checks.push(self.missing(case, GONE, Level::S, &why));
+            }
+            let told = checks.iter().any(|check| check.verdict == Verdict::Fail);
+            outcome = if told { Err(Stop::Judged) } else { Err(Stop::Inconclusive(why)) };
+        }
+        conclude(&self.lab.vault, &mut result, case, checks, outcome);
+        if self.gone.is_none() {
+            let unanswered = self.lab.unanswered();
+            self.tidy_up(Some(case), index, result.keys.reserved);
+            if self.lab.unanswered() > unanswered {
+                self.await_kmes(case.id);
+            }
+            match &self.gone {
+                Some(why) => {
+                    result.verdict = result.verdict.max(Verdict::Inconc);
+                    result.reason = format!("{why}; {}", result.reason);
+                }
+                None => self.last_worked = Some(case.id),
+            }
+        }
         let ledger = self.lab.ledger();
         let drawn = &ledger.drawn[drawn_before.min(ledger.drawn.len())..];
         result.keys.delivered = drawn.len() as u64;
@@ -212,16 +234,57 @@ impl Runner<'_> {
         result
     }
 
-    /// A KME that restarts is waited for; one that stays away spares the cases after this one their waiting.
+    /// A check that failed after the case.
+    fn missing(&self, case: &Case, part: &str, level: Level, got: &str) -> Check {
+        Check {
+            part: part.to_owned(),
+            verdict: judged(false, level, &self.fail_on),
+            level: if level == case.level { String::new() } else { format!("{level:?}") },
+            accepted: "Status as before".to_owned(),
+            got: self.lab.vault.told(got, bounds::TOLD),
+        }
+    }
+
+    /// How long a KME that is away is waited for.
+    fn patience(&self) -> Duration {
+        self.options.wait_ready.max(self.lab.config.limits.comes_back())
+    }
+
+    /// Waits until Status is told as before.
+    fn serves_again(&mut self, case: &str) -> bool {
+        let until = Instant::now() + self.patience();
+        while Instant::now() < until && !self.interrupted() {
+            thread::sleep(Duration::from_millis(250));
+            if self.sanity().is_ok() {
+                self.sane = true;
+                return true;
+            }
+        }
+        if let Some(why) = self.absent().filter(|_| !self.interrupted()) {
+            self.give_up(case, &why);
+        }
+        // Interrupted, nothing is known.
+        self.interrupted()
+    }
+
+    fn give_up(&mut self, case: &str, why: &str) {
+        let seconds = self.patience().as_secs_f64();
+        let worked = self.last_worked.map_or("none before".to_owned(), |case| format!("last {case}"));
+        self.gone = Some(format!("no answer since {case}, nor within {seconds} s after it: {why} (worked: {worked})"));
+    }
+
+    /// A KME that restarts is waited for; one that stays away ends the run.
     fn await_kmes(&mut self, case: &str) {
-        let until = Instant::now() + self.options.wait_ready.max(AWAY);
+        if self.gone.is_some() {
+            return;
+        }
+        let until = Instant::now() + self.patience();
         while let Some(why) = self.absent() {
             if self.interrupted() {
                 return;
             }
             if Instant::now() >= until {
-                let seconds = self.options.wait_ready.max(AWAY).as_secs();
-                self.unreachable = Some(format!("gone since {case}, and not back within {seconds} s: {why}"));
+                self.give_up(case, &why);
                 return;
             }
             thread::sleep(Duration::from_millis(250));
@@ -285,6 +348,7 @@ impl Runner<'_> {
                 Ok(())
             }
             _ if self.unreachable.is_some() => Err(Stop::Inconclusive(self.unreachable.clone().unwrap_or_default())),
+            _ if self.gone.is_some() => Err(Stop::Skip("the run ended before".to_owned())),
             _ => Err(Stop::Skip("no exchange to look at".to_owned())),
         };
         drop(passive);

@@ -7,11 +7,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Runner;
-use crate::catalogue::{VERSION, all, judged as judged_requirements};
+use crate::catalogue::{VERSION, all, breached, judged as judged_requirements};
 use crate::config::Side;
 use crate::json::Json;
 use crate::lab::Ledger;
-use crate::report::{CaseResult, Ics, KmeFacts, LedgerFacts, LeftBehind, PlanFacts, Report, Summary, Target, Tool, Verdict};
+use crate::report::{
+    CaseResult, GONE, Ics, KmeFacts, LedgerFacts, LeftBehind, PlanFacts, Report, Summary, Target, Tool, Verdict,
+};
 
 impl Runner<'_> {
     pub(super) fn header(&self) -> Vec<String> {
@@ -161,6 +163,9 @@ impl Runner<'_> {
         if !self.lab.config.ics.revocation {
             told.insert("revocation".to_owned(), "not claimed, so not tested: TLS-009 proves nothing".to_owned());
         }
+        if let Some(why) = &self.gone {
+            told.insert(GONE.to_owned(), self.lab.vault.told(why, crate::bounds::TOLD));
+        }
         if ledger.is_short() {
             told.insert("ledger".to_owned(), format!("of the keys delivered, the first {} are listed", ledger.drawn.len()));
         }
@@ -175,7 +180,8 @@ pub(crate) fn conclude(report: &mut Report, interrupted: bool) {
         *counts.entry(case.shown().to_owned()).or_default() += 1;
     }
     let bad: Vec<&CaseResult> = report.cases.iter().filter(|case| case.is_bad()).collect();
-    let failed: BTreeSet<String> = bad.iter().flat_map(|case| case.requirements.clone()).collect();
+    let failed: BTreeSet<String> = bad.iter().flat_map(|case| breached(case, Verdict::Fail)).collect();
+    let gone = report.observations.contains_key(GONE);
     let any = |verdict| report.cases.iter().any(|case| case.verdict == verdict);
     // Nothing judged at all is no success.
     let judged = any(Verdict::Pass) || any(Verdict::Warn) || report.cases.iter().any(|case| case.expected == "xfail");
@@ -186,6 +192,7 @@ pub(crate) fn conclude(report: &mut Report, interrupted: bool) {
     } else if any(Verdict::Inconc)
         || !judged
         || interrupted
+        || gone
         || report.ledger.over_budget > 0
         || !report.ics.contradictions.is_empty()
     {
@@ -193,7 +200,7 @@ pub(crate) fn conclude(report: &mut Report, interrupted: bool) {
     } else {
         ("conforming", 0)
     };
-    if interrupted {
+    if interrupted || gone {
         "partial".clone_into(&mut report.validity);
     }
     report.summary.outcome = outcome.to_owned();

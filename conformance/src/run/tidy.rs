@@ -1,11 +1,13 @@
 //! What a run does for itself: keys that cases have left are fetched, and passive cases get something to look at.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Runner;
 use crate::bounds;
 use crate::case::Case;
+use crate::ctx::not_yet;
 use crate::lab::{Mode, Request};
 use crate::rng::Rng;
 use crate::secret::is_uuid;
@@ -21,21 +23,38 @@ pub(crate) const FEED: u64 = 2;
 impl Runner<'_> {
     /// Slaves fetch what a case has drawn and left: no more than it may cost, whatever was delivered, and not for ever. The
     /// ledger has the rest.
-    pub(super) fn tidy_up(&self, index: usize, cost: u64) {
+    pub(super) fn tidy_up(&self, case: Option<&Case>, index: usize, cost: u64) {
         let most = usize::try_from(cost).unwrap_or(usize::MAX).saturating_add(SLACK).min(bounds::KEYS);
         let left: Vec<_> =
             self.lab.ledger().left_behind(Some(index)).filter(|key| is_uuid(&key.id)).take(most).cloned().collect();
-        let mut sets: BTreeMap<(String, Vec<String>), Vec<String>> = BTreeMap::new();
+        // Of a case that does nothing odd, keys that nobody has asked for have to be there.
+        let ordinary = case.is_none_or(|case| !case.negative && !case.needs_hook());
+        let mut sets: BTreeMap<(String, Vec<String>, bool), Vec<String>> = BTreeMap::new();
         for key in left {
-            sets.entry((key.master, key.slaves)).or_default().push(key.id);
+            sets.entry((key.master, key.slaves, key.plain && ordinary)).or_default().push(key.id);
         }
+        let settle = self.lab.config.limits.settle();
+        let mut patient = true;
         let batch = usize::try_from(self.limits.max_per_request.unwrap_or(1).clamp(1, 64)).unwrap_or(1);
         let until = Instant::now() + PATIENCE;
-        for ((master, slaves), ids) in sets {
+        for ((master, slaves, plain), ids) in sets {
             let Some(slave) = self.lab.saes().find(|sae| slaves.contains(&sae.id)) else { continue };
-            let fetched = |ids: &[String]| -> Option<bool> {
-                // Whoever does not answer now will not for the next one either.
-                let answer = self.lab.exchange(slave, Request::post_ids(&master, ids)).ok()?;
+            let mut fetched = |ids: &[String]| -> Option<bool> {
+                let began = Instant::now();
+                let answer = loop {
+                    // Whoever does not answer now will not for the next one either.
+                    let answer = self.lab.exchange(slave, Request::post_ids(&master, ids)).ok()?;
+                    // Keys may still be on their way; those of one case all need the same time.
+                    if !(plain && patient && not_yet(&answer)) || began.elapsed() > settle {
+                        break answer;
+                    }
+                    thread::sleep(Duration::from_millis(100));
+                };
+                let refused = matches!(answer.status(), Some(400..=499));
+                patient &= answer.is(200);
+                if plain && (answer.is(200) || refused && ids.len() == 1) {
+                    self.lab.passive().fetched(&answer, !refused, &self.lab.vault);
+                }
                 (answer.outcome.is_ok() && Instant::now() < until).then_some(!answer.keys.is_empty())
             };
             for ids in ids.chunks(batch) {
@@ -54,7 +73,7 @@ impl Runner<'_> {
 
     /// Gives passive cases something to look at, if no other case has.
     pub(super) fn feed(&mut self, passive: &[&'static Case]) {
-        if self.unreachable.is_some() {
+        if self.unreachable.is_some() || self.gone.is_some() {
             return;
         }
         self.lab.enter(usize::MAX - 1);
@@ -77,9 +96,10 @@ impl Runner<'_> {
         if self.options.mode != Mode::Safe && self.lab.budget().left() >= FEED {
             self.lab.budget().enter_case(Some(FEED));
             for request in [Request::post_key(&slave.id, "{}"), Request::get_key(&slave.id, "")] {
+                let _ = self.lab.exchange(master, Request::status(&slave.id));
                 let _ = self.lab.exchange(master, request);
             }
-            self.tidy_up(usize::MAX - 1, FEED);
+            self.tidy_up(None, usize::MAX - 1, FEED);
         }
         self.lab.take_evidence();
     }

@@ -12,7 +12,7 @@ const SAES: [(&str, &str); 4] = [("red", "kme-a"), ("blue", "kme-b"), ("green", 
 /// Keys per request, least and greatest size in bits, additional slaves.
 fn limits(fault: &str) -> (u64, u64, u64, usize) {
     match fault {
-        "B19" => (8, 256, 256, 2),
+        "B19" | "M167" => (8, 256, 256, 2),
         "B20" => (1, 64, 1024, 2),
         "B22" => (1 << 31, 64, 1024, 2),
         "B40" | "M086" => (8, 64, 1024, 0),
@@ -100,6 +100,9 @@ pub(crate) fn answer(asked: &Asked, state: &Mutex<State>) -> Said {
         "M131" => spoilt(&mut said, "{\"keys\":", "{\"keys\":[],\"keys\":"),
         "M132" => said.body.extend(b" {}"),
         "M074" => said.headers[1].1 = "public, max-age=60".to_owned(),
+        "M159" if asked.target.ends_with("/enc_keys") => {
+            said.headers.push(("Access-Control-Allow-Origin".to_owned(), "https://page.example".to_owned()));
+        }
         "M135" if asked.target.ends_with("/status") => {
             said = error(302, "elsewhere");
             said.headers.push(("Location".to_owned(), "http://127.0.0.1/status".to_owned()));
@@ -133,6 +136,9 @@ fn route(asked: &Asked, state: &mut State) -> Said {
     if fault == "M016" {
         caller = "red".to_owned();
     }
+    if fault == "M170" && query == "number=0" {
+        return json_said(200, &json!({ "keys": [] }));
+    }
     if !SAES.iter().any(|(id, _)| *id == caller) && fault != "M010" && !(fault == "M136" && path.starts_with("//")) {
         return error(401, "not enrolled");
     }
@@ -164,6 +170,12 @@ fn route(asked: &Asked, state: &mut State) -> Said {
         ("dec_keys", false, true) if fault == "M095" => error(405, "POST only"),
         ("enc_keys", false, true) => match from_query(query, &["number", "size"], fault) {
             Some(_) if fault == "M042" => supply(&caller, &peer, &json!({}), state),
+            Some(request) if fault == "M157" => {
+                let before: Vec<String> = state.keys.keys().cloned().collect();
+                let said = supply(&caller, &peer, &request, state);
+                state.keys.retain(|id, _| before.contains(id));
+                said
+            }
             Some(request) => supply(&caller, &peer, &request, state),
             None if fault == "M050" => supply(&caller, &peer, &json!({}), state),
             None => error(400, "bad query"),
@@ -230,13 +242,14 @@ fn status(asked: &Asked, caller: &str, peer: &str, state: &mut State) -> Said {
     let target = match kme_of(peer) {
         Some(target) => json!(target),
         None if fault == "M028" => json!(0),
+        None if fault == "M168" && !peer.starts_with("nobody") => json!("kme-b"),
         None => return error(400, "unknown SAE"),
     };
     let mut stored = 1000_i64 - i64::try_from(state.count).unwrap_or(0);
     match fault {
         "M069" => stored = 900,
         "B41" => stored = 2,
-        "B42" => stored = 0,
+        "B42" | "M165" => stored = 0,
         "B49" => stored = 1_000_000_000 - i64::try_from(state.began.elapsed().as_nanos() / 100).unwrap_or(0),
         _ => {}
     }
@@ -299,6 +312,9 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
     if fault == "B21" && !state.asked.is_multiple_of(3) {
         return Err(error(503, "short of keys"));
     }
+    if fault == "M172" && state.asked.is_multiple_of(3) {
+        return Err(error(409, "a conflict"));
+    }
     if fault == "B42" || fault == "B41" && request["size"].as_u64().is_some_and(|size| size > 512) {
         return Err(error(400, "Not enough key material available"));
     }
@@ -309,7 +325,8 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
     if fault == "B25" && request.as_object().is_some_and(|request| request.keys().any(|name| !known.contains(&name.as_str()))) {
         return Err(error(400, "unknown member"));
     }
-    if (kme_of(peer).is_none() && fault != "M023") || peer == caller {
+    let anybody = fault == "M168" && !peer.starts_with("nobody");
+    if (kme_of(peer).is_none() && fault != "M023" && !anybody) || peer == caller {
         return Err(error(400, "unknown slave"));
     }
     if fault == "M040" && request.get("number").is_none() {
@@ -319,12 +336,13 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
         Some(0) if matches!(fault, "M048" | "B43") => return Ok(json_said(200, &json!({ "keys": [] }))),
         Some(number) if number > 0 && (number <= max_number || fault == "M047") => number,
         None if fault == "M049" && request["number"].is_i64() => 1,
+        _ if fault == "B55" => return Err(error(503, "short of keys")),
         _ => return Err(error(400, "number")),
     };
     let number = if fault == "M043" { 1 } else { number };
     let number = if state.happened("drained") { number.min(1) } else { number };
     let size = match whole(request, "size", if fault == "B50" { 8 } else { 256 }, fault) {
-        Some(257) if fault == "M055" => 256,
+        Some(257) if matches!(fault, "M055" | "M167") => 256,
         Some(size) if !size.is_multiple_of(8) && fault == "M056" => return Err(error(400, "size must be a multiple of 8")),
         Some(size) if !size.is_multiple_of(8) && fault != "B01" => return Err(error(400, "size shall be a multiple of 8")),
         Some(size)
@@ -333,6 +351,7 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
         {
             size
         }
+        _ if fault == "M166" => 256,
         _ => return Err(error(400, "size")),
     };
     let size = match fault {
@@ -384,7 +403,7 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
             for sae in list {
                 let Some(sae) = sae.as_str() else { return Err(error(400, "SAE IDs are strings")) };
                 if kme_of(sae).is_none() {
-                    if fault == "M091" {
+                    if fault == "M091" || fault == "M168" && !sae.starts_with("nobody") {
                         continue;
                     }
                     return Err(error(400, "unknown SAE"));
@@ -436,7 +455,15 @@ fn one_key(caller: &str, slaves: &[String], size: u64, batch: u64, state: &mut S
         *last &= 0xff << (8 - size % 8);
     }
     let mut id = random_id();
+    let raced = state.last_by.as_ref().is_some_and(|(by, at)| by != caller && at.elapsed() < Duration::from_millis(100));
+    state.last_by = Some((caller.to_owned(), Instant::now()));
     match fault {
+        "M156" if raced => (id, octets) = state.last.clone().expect("one before"),
+        "M158" => {
+            let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &octets);
+            let hex: String = hash.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+            id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32]);
+        }
         "M059" => id = state.count.to_string(),
         "M060" if state.last.is_some() && state.count.is_multiple_of(2) => id = state.last.clone().expect("one before").0,
         "M150" if state.put_back.is_some() => (id, octets) = state.put_back.take().expect("one put back"),
@@ -477,6 +504,10 @@ fn post_collect(asked: &Asked, caller: &str, peer: &str, request: &Value, state:
     let Some(list) = request.get("key_IDs").and_then(Value::as_array) else {
         return if fault == "M106" { error(500, "oops") } else { error(400, "key_IDs") };
     };
+    if fault == "M169" && list.is_empty() {
+        let entitled = state.keys.values().any(|key| key.slaves.iter().any(|slave| slave == caller) && key.taken.is_empty());
+        return if entitled { json_said(200, &json!({ "keys": [] })) } else { error(401, "no key of yours") };
+    }
     if list.is_empty() && fault != "M105" {
         return error(400, "key_IDs is empty");
     }

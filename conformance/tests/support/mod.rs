@@ -40,6 +40,13 @@ pub(crate) struct State {
     /// What the hooks have done, as files.
     pub(crate) folder: PathBuf,
     pub(crate) began: Instant,
+    /// Who drew a key last, and when.
+    pub(crate) last_by: Option<(String, Instant)>,
+    /// Requests under way at A and B.
+    pub(crate) busy: [u32; 2],
+    /// It answers nobody any more; it is gone.
+    pub(crate) hung: bool,
+    pub(crate) dead: bool,
 }
 
 impl State {
@@ -98,6 +105,7 @@ impl Pair {
             .replace("[hooks]\n", &hooks)
             .replace("settle_ms = 2000", "settle_ms = 300")
             .replace("response_s = 10", "response_s = 5")
+            .replace("# return_s = 30", "return_s = 5")
             .replace("body_timeout_s = 30", "body_timeout_s = 4")
             .replace("\"kme.local-pair\" = false", "\"kme.local-pair\" = true");
         let state = State {
@@ -111,6 +119,10 @@ impl Pair {
             put_back: None,
             folder: folder.path().to_owned(),
             began: Instant::now(),
+            last_by: None,
+            busy: [0; 2],
+            hung: false,
+            dead: false,
         };
         let state = Arc::new(Mutex::new(state));
         for (name, listener) in [("kme-a", a), ("kme-b", b)] {
@@ -132,6 +144,9 @@ fn accept(name: &'static str, mut listener: TcpListener, tls: &Arc<ServerConfig>
             listener = TcpListener::bind(address).expect("the same port");
         }
         let Ok((tcp, _)) = listener.accept() else { continue };
+        if lock(state).dead {
+            return;
+        }
         let (tls, state) = (tls.clone(), state.clone());
         thread::spawn(move || connection(name, tcp, &tls, &state));
     }
@@ -197,12 +212,14 @@ fn connection(kme: &'static str, tcp: TcpStream, tls: &Arc<ServerConfig>, state:
 
 fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, state: &Mutex<State>) {
     let mut buffer = Vec::new();
+    let mut any = false;
     while let Some(asked) = read(kme, &caller, &mut stream, &mut buffer, state) {
         let fault = lock(state).fault;
         if fault.starts_with("H0") {
             hostile(fault, &mut stream);
             return;
         }
+        any = true;
         let draws = asked.as_ref().is_ok_and(|asked| asked.target.ends_with("enc_keys"));
         if fault == "B54" && draws && lock(state).asked == 0 {
             lock(state).asked = 1;
@@ -210,6 +227,9 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
         }
         let (said, last) = match asked {
             Ok(asked) => {
+                if fault.starts_with("H3") {
+                    hang(fault, kme, draws, state);
+                }
                 let said = api::answer(&asked, state);
                 if fault == "H17" && asked.target.contains("/enc_keys") && lock(state).asked.is_multiple_of(3) {
                     return;
@@ -219,7 +239,7 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
                     "H23" if lock(state).status_reads > 3 => thread::sleep(Duration::from_secs(60)),
                     _ => {}
                 }
-                (said, fault == "B24")
+                (said, matches!(fault, "B24" | "B56"))
             }
             Err(status) => (api::error(status, "not readable"), true),
         };
@@ -251,9 +271,36 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
             thread::sleep(Duration::from_secs(8));
             return;
         }
-        if stream.write_all(&octets).and_then(|()| stream.flush()).is_err() || last {
+        let sent = stream.write_all(&octets).and_then(|()| stream.flush());
+        if fault == "B56" {
+            thread::sleep(Duration::from_secs(8));
+        }
+        if sent.is_err() || last {
             return;
         }
+    }
+    if !any && kme == "kme-a" && lock(state).fault == "M171" {
+        lock(state).dead = true;
+    }
+}
+
+/// KMEs that stop answering: H30 after two Get key requests, H31 when both are asked at once.
+fn hang(fault: &str, kme: &str, draws: bool, state: &Mutex<State>) {
+    let side = usize::from(kme == "kme-b");
+    if draws && fault == "H31" {
+        lock(state).busy[side] += 1;
+        thread::sleep(Duration::from_millis(30));
+        let mut state = lock(state);
+        state.hung |= state.busy[1 - side] > 0;
+        state.busy[side] -= 1;
+    }
+    if draws && fault == "H30" {
+        let mut state = lock(state);
+        state.busy[0] += 1;
+        state.hung |= state.busy[0] > 2;
+    }
+    if lock(state).hung {
+        thread::sleep(Duration::from_secs(60));
     }
 }
 

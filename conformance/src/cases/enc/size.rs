@@ -1,9 +1,9 @@
 //! How long keys are: `size`, by GET and POST.
 
-use super::{number, refused, refused_body};
+use super::{number, refused_body};
 use crate::case::Level;
 use crate::ctx::{Ctx, Stop, mandated};
-use crate::lab::Request;
+use crate::lab::{Key, Request};
 use crate::wire::MAX_BODY;
 
 /// The smallest size in whole octets that the KME offers.
@@ -45,7 +45,24 @@ pub(super) fn enc_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
 }
 
 fn refused_size(t: &mut Ctx<'_>, size: u64) -> Result<(), Stop> {
-    refused(t, Request::post_key(&t.slave()?.id, &format!("{{\"size\":{size}}}")).sized(size))
+    let request = Request::post_key(&t.slave()?.id, &format!("{{\"size\":{size}}}")).sized(size);
+    outside(t, request.faulty(), size, &[400])
+}
+
+/// Outside the limits a request is to be refused; what it must not give is a key of another size than was asked for.
+fn outside(t: &mut Ctx<'_>, request: Request, size: u64, codes: &[u16]) -> Result<(), Stop> {
+    let answer = t.ask(t.master()?, request)?;
+    if answer.is(200) && !answer.keys.is_empty() {
+        let lengths: Vec<_> = answer.keys.iter().map(Key::bits).collect();
+        let right = lengths.iter().all(|bits| *bits == size.div_ceil(8) * 8);
+        t.check_at(Level::S, "size", right, &format!("no key, or {size} bits"), format!("bits: {lengths:?}"));
+    }
+    t.judgeable(&answer)?;
+    let level = t.level().max(Level::D);
+    let accepted = codes.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ");
+    t.check_at(level, "code", answer.status().is_some_and(|status| codes.contains(&status)), &accepted, &answer.shown);
+    t.check_at(level, "no key", answer.material == 0, "no key in the answer", &answer.shown);
+    Ok(())
 }
 
 pub(super) fn enc_014(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -86,7 +103,13 @@ pub(super) fn enc_018(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let (min, max) = (Ctx::need(limits.min_size, "min_key_size")?, Ctx::need(limits.max_size, "max_key_size")?);
     let candidates = [default + 1, default.saturating_sub(7), min / 8 * 8 + 1, max.saturating_sub(1) / 8 * 8 + 1];
     let Some(size) = candidates.into_iter().find(|size| (min..=max).contains(size) && *size <= MAX_BITS) else {
-        return Err(Stop::NotApplicable("all sizes that are offered are multiples of 8".to_owned()));
+        // Two reasons to refuse it, and either may be told.
+        t.observe("all sizes that are offered are multiples of 8");
+        let size = default.saturating_add(1);
+        let body = format!("{{\"size\":{size}}}");
+        outside(t, Request::post_key(&t.slave()?.id, &body).sized(size).faulty(), size, &[400])?;
+        let by_get = Request::get_key(&t.slave()?.id, &format!("size={size}")).sized(size).faulty();
+        return outside(t, by_get, size, &[400, 404, 405, 501]);
     };
     t.parameters.insert("size".to_owned(), size.to_string());
     let slave = t.slave()?.id.clone();
@@ -104,7 +127,9 @@ pub(super) fn enc_018(t: &mut Ctx<'_>) -> Result<(), Stop> {
             if claimed == Some(false) {
                 t.check_at(Level::D, "claim", false, "400, since size.any-bit is not claimed", &answer.shown);
             }
-            for key in t.expect_keys(answer, 1, Some(size))? {
+            let keys = t.expect_keys(answer, 1, Some(size))?;
+            // Of a key that has another size, no bit is padding.
+            for key in keys.into_iter().filter(|key| key.bits() == size.div_ceil(8) * 8) {
                 let last = key.octets.as_ref().and_then(|octets| octets.expose().last().copied()).unwrap_or_default();
                 t.check_at(Level::D, "padding", last & 0x7f == 0, "zero bits on the right (A-40)", "other bits are set");
             }
