@@ -103,15 +103,15 @@ fn good_harnesses_kill_mutants_and_spare_variants() {
 #[test]
 fn what_is_missed_or_wrongly_said_is_told() {
     // Under these names are KMEs with another fault, or none.
-    let faulty = StandIn::new(&[("M102", "mutant", ""), ("M026", "mutant", "M025"), ("B02", "variant", "M056")], SERVE);
+    let faulty = StandIn::new(&[("M102", "mutant", ""), ("M100", "mutant", "M098"), ("B02", "variant", "M056")], SERVE);
     let matrix = faulty.folder.path().join("m.md");
-    let (code, text) = faulty.selftest(&["--only", "M102,M026,B02,M001", "--check", &matrix.to_string_lossy()]);
+    let (code, text) = faulty.selftest(&["--only", "M102,M100,B02,M001", "--check", &matrix.to_string_lossy()]);
     assert_eq!(code, Some(2), "{text}");
     fs::write(&matrix, "").expect("written");
-    let (code, text) = faulty.selftest(&["--only", "M102,M026,B02,M001", "--check", &matrix.to_string_lossy()]);
+    let (code, text) = faulty.selftest(&["--only", "M102,M100,B02,M001", "--check", &matrix.to_string_lossy()]);
     assert_eq!(code, Some(1), "{text}");
     assert!(line(&text, "M102").starts_with("SURVIVED") && text.contains("missed by DEC-006 pass"), "{text}");
-    assert!(line(&text, "M026").starts_with("OTHERS TOO") && text.contains("also STA-006 fail"), "{text}");
+    assert!(line(&text, "M100").starts_with("OTHERS TOO") && text.contains("also ERR-003 fail"), "{text}");
     assert!(line(&text, "B02").starts_with("WRONG") && text.contains("ENC-018 fail"), "{text}");
     assert!(line(&text, "M001").starts_with("NOT PLANTED"), "{text}");
     assert!(text.contains("m.md is not as this run"), "{text}");
