@@ -4,16 +4,22 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
+use crate::lab::lock;
+
 /// Octets of each output stream that are kept.
 const MAX_OUTPUT: usize = 1024 * 1024;
 /// Lines of keys that are read.
 const MAX_LINES: usize = 200;
+/// For the rest of the output, once all that can be ended is.
+const LAST_OUTPUT: Duration = Duration::from_secs(2);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +115,13 @@ pub(crate) fn exec(
             None
         }
     };
-    let output = |reader: Option<thread::JoinHandle<Vec<u8>>>| {
-        Zeroizing::new(reader.and_then(|reader| reader.join().ok()).unwrap_or_default())
-    };
+    let took = began.elapsed();
+    // One that left the group, as a daemon does, may hold the output for ever.
+    let deadline = Instant::now() + LAST_OUTPUT;
+    let output = |reader: Option<Reader>| reader.map(|reader| reader.take(deadline)).unwrap_or_default();
     let (stdout, stderr) = (output(readers.0), output(readers.1));
     let end = status.map_or(End::TimedOut, ended);
-    Ok(Outcome { end, lines: lines(&stdout), stdout, stderr, took: began.elapsed(), memory })
+    Ok(Outcome { end, lines: lines(&stdout), stdout, stderr, took, memory })
 }
 
 fn ended(status: ExitStatus) -> End {
@@ -165,19 +172,42 @@ fn resident(group: u32) -> Option<u64> {
     sum
 }
 
-fn reader(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+/// What a stream gives; none once it was taken.
+type Kept = Arc<Mutex<Option<Zeroizing<Vec<u8>>>>>;
+
+struct Reader {
+    kept: Kept,
+    /// Cut when the stream has ended.
+    ended: Receiver<()>,
+}
+
+impl Reader {
+    /// All there is by the end of the stream, or by `deadline`.
+    fn take(self, deadline: Instant) -> Zeroizing<Vec<u8>> {
+        let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        lock(&self.kept).take().unwrap_or_default()
+    }
+}
+
+fn reader(mut stream: impl Read + Send + 'static) -> Reader {
+    let kept: Kept = Arc::new(Mutex::new(Some(Zeroizing::new(Vec::with_capacity(4096)))));
+    let (end, ended) = channel();
+    let filled = kept.clone();
     thread::spawn(move || {
-        let mut kept = Vec::with_capacity(4096);
-        let mut chunk = [0; 16 * 1024];
-        while let Ok(count) = stream.read(&mut chunk) {
+        let _end: Sender<()> = end;
+        let mut chunk = Zeroizing::new([0; 16 * 1024]);
+        while let Ok(count) = stream.read(chunk.as_mut()) {
             if count == 0 {
                 break;
             }
             // The rest is read, so that nobody waits, and dropped.
-            kept.extend_from_slice(&chunk[..count.min(MAX_OUTPUT - kept.len())]);
+            if let Some(kept) = lock(&filled).as_mut() {
+                let room = MAX_OUTPUT - kept.len();
+                kept.extend_from_slice(&chunk[..count.min(room)]);
+            }
         }
-        kept
-    })
+    });
+    Reader { kept, ended }
 }
 
 /// Lines `key_ID fingerprint`; all others are for people.
@@ -230,6 +260,16 @@ mod tests {
         // A process that went on in the background would hold the output.
         let outcome = sh("sleep 1000 & exit 1", LONG);
         assert_eq!(outcome.end, End::Reported);
+        assert!(began.elapsed() < LONG);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_that_left_the_group_holds_nobody_up() {
+        let began = Instant::now();
+        // The shell goes on when the other has a session of its own; that one keeps standard error open.
+        let outcome = sh("echo \"$(setsid sh -c 'echo away; exec sleep 60 >&2' &)\"; exit 1", LONG);
+        assert_eq!((outcome.end, outcome.stdout.as_slice()), (End::Reported, b"away\n".as_slice()));
         assert!(began.elapsed() < LONG);
     }
 
