@@ -33,7 +33,7 @@ pub(crate) use kme::{Asked, decoded};
 pub(crate) use old_tls::OldTls;
 pub(crate) use pki::{Pki, kme_id};
 pub(crate) use scenario::{Fault, SCENARIOS, Scenario, scenario, with};
-pub(crate) use serve::read as read_request;
+pub(crate) use serve::{NO_HTTP, read as read_request};
 
 use kme::Keys;
 

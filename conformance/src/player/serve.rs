@@ -395,10 +395,13 @@ fn more(stream: &mut impl Read, buffer: &mut Vec<u8>, over: &AtomicBool) -> Resu
     }
 }
 
+/// How the reason begins when what was sent cannot be read as a request.
+pub(crate) const NO_HTTP: &str = "no HTTP";
+
 fn parse(buffer: &[u8], client: Option<&str>) -> Result<Option<(Asked, usize)>, String> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
-    match parsed.parse(buffer).map_err(|error| format!("no HTTP: {error}"))? {
+    match parsed.parse(buffer).map_err(|error| format!("{NO_HTTP}: {error}"))? {
         httparse::Status::Partial => Ok(None),
         httparse::Status::Complete(length) => {
             let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();

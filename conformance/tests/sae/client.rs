@@ -323,7 +323,11 @@ impl Kme {
                 }
             })
             .collect();
-        let named = if fault("C12") { peer.replace(' ', "+") } else { encoded };
+        let named = match () {
+            () if fault("C12") => peer.replace(' ', "+"),
+            () if fault("C12b") => peer.to_owned(),
+            () => encoded,
+        };
         let slash = if fault("C10") { "/" } else { "" };
         let target = format!("/api/v1/keys/{named}/{api}{slash}");
         let mut tries = 0;
