@@ -10,8 +10,9 @@ use crate::bounds;
 use crate::case::Level;
 use crate::config::Side;
 use crate::json::Json;
-use crate::lab::{Answer, Api, Key, Kme, Ledger, Request};
+use crate::lab::{Answer, Api, Kme, Ledger, Request};
 use crate::secret::{Fingerprint, Secret, Vault, is_uuid, searched, without_dense_words};
+use crate::status::Limits;
 
 /// What one passive case has seen.
 #[derive(Default)]
@@ -43,8 +44,10 @@ pub(crate) struct Passive {
     pub(crate) tallies: BTreeMap<&'static str, Tally>,
     /// Get key with key IDs by GET was answered with a key.
     pub(crate) offers_get: bool,
-    /// Bits of a key by default, once Status told.
+    /// Bits of a key by default, as the budget reckons.
     pub(crate) default_bits: Option<u64>,
+    /// Bits of a key by default, as Status last told the caller for its peer at that KME (6.2-04).
+    sizes: BTreeMap<(Side, String, String), u64>,
     /// Pairs for which Status has just been asked: whether it told of any key, and when.
     stock: BTreeMap<(Side, String, String), (bool, OffsetDateTime)>,
     /// Keys delivered at once after Status had told of none.
@@ -103,13 +106,14 @@ impl Passive {
         wire(&mut look);
         errors(&mut look, request);
         self.stock(who, kme, request, answer, vault);
+        let default = self.default_size(who, kme, request, answer);
         let mut look = Look { tallies: &mut self.tallies, answer, vault };
         self.offers_get |= request.api == Api::GetKeyWithIds && request.method == "GET" && answer.is(200) && answer.material > 0;
         if answer.is(200) && request.api != Api::Status {
             containers(&mut look, request);
             caching(&mut look, request);
-            for (index, key) in answer.keys.iter().enumerate() {
-                self.key(request, answer, ledger, vault, index, key);
+            for index in 0..answer.keys.len() {
+                self.key(request, default, answer, ledger, vault, index);
             }
         }
     }
@@ -117,6 +121,19 @@ impl Passive {
     /// Whether Status tells of no key where there are some, time and again: once, one may have come in between.
     pub(crate) fn denies_its_stock(&self) -> bool {
         self.denied >= TIME_AND_AGAIN && self.denied > self.short
+    }
+
+    /// Bits of a key for the caller and the SAE in the path; unknown before Status told.
+    fn default_size(&mut self, who: &str, kme: &Kme, request: &Request, answer: &Answer) -> Option<u64> {
+        let pair = (kme.side, who.to_owned(), request.peers.first()?.clone());
+        if request.api == Api::Status && answer.is(200) {
+            let told = Limits::read(answer).key_size?;
+            if self.sizes.len() < bounds::LEDGER || self.sizes.contains_key(&pair) {
+                self.sizes.insert(pair, told);
+            }
+            return Some(told);
+        }
+        self.sizes.get(&pair).copied()
     }
 
     fn stock(&mut self, who: &str, kme: &Kme, request: &Request, answer: &Answer, vault: &Vault) {
@@ -150,7 +167,8 @@ impl Passive {
         look.judge("014-DEC-024", met, "200: it was delivered, and nobody has asked for it since");
     }
 
-    fn key(&mut self, request: &Request, answer: &Answer, ledger: &Ledger, vault: &Vault, index: usize, key: &Key) {
+    fn key(&mut self, request: &Request, default: Option<u64>, answer: &Answer, ledger: &Ledger, vault: &Vault, index: usize) {
+        let key = &answer.keys[index];
         let mut look = Look { tallies: &mut self.tallies, answer, vault };
         look.judge("014-ENC-020", is_uuid(&key.id), "`key_ID` as 8-4-4-4-12 hexadecimal digits");
         look.judge(
@@ -159,7 +177,7 @@ impl Passive {
             "RFC 4648 base64, standard alphabet, padded, one line",
         );
         let expected = match request.api {
-            Api::GetKey => request.size.or(self.default_bits),
+            Api::GetKey => request.size.or(default),
             _ => ledger.find(&key.id).map(|drawn| drawn.bits),
         };
         // What a KME makes of a faulty request is for the case that sends it to judge.

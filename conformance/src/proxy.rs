@@ -204,7 +204,8 @@ impl Proxy {
         let is_status = request.api == Api::Status;
         let answer = self.lab.exchange(sae, request).map_err(|stop| format!("{stop:?}"))?;
         if is_status && answer.is(200) {
-            self.lab.passive().default_bits = Limits::read(&answer).key_size;
+            let mut passive = self.lab.passive();
+            passive.default_bits = passive.default_bits.max(Limits::read(&answer).key_size);
         }
         Ok(answer)
     }

@@ -295,6 +295,9 @@ impl<'a> Runner<'a> {
             if let Err(error) = &answer.outcome {
                 return Err(Stop::Inconclusive(format!("KME {} cannot be reached: {error}", slave.side.letter())));
             }
+            let mut passive = self.lab.passive();
+            passive.default_bits = passive.default_bits.max(Limits::read(&answer).key_size);
+            drop(passive);
             self.facts.push((1, answer));
         }
         Ok(())

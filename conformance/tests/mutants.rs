@@ -227,6 +227,7 @@ const VARIANTS: &[(&str, &str)] = &[
     ("B44", "perhaps later"),
     ("B48", "null"),
     ("B50", "<1 octets"),
+    ("B57", "<64 octets"),
 ];
 
 #[test]
@@ -305,6 +306,12 @@ const CAUTION: &[(&str, Arrange, AtMost)] = &[
     ("B55", same, &[("ENC-009", Verdict::Warn)]),
     // Says that the connection is closed, and takes its time to close it.
     ("B56", same, &[("WIR-005", Verdict::Pass)]),
+    // Keys have another size by default at the other KME.
+    (
+        "B57",
+        same,
+        &[("ENC-023", Verdict::Pass), ("DEC-019", Verdict::Pass), ("CON-002", Verdict::Pass), ("CON-005", Verdict::Pass)],
+    ),
     ("M166", same, &[("ENC-014", Verdict::Fail), ("ENC-015", Verdict::Fail)]),
     // A name is no SAE, and one KME is enough.
     ("B40", |toml| toml.replace("additional = ", "# additional = "), &[("MC-001", Verdict::Pass)]),

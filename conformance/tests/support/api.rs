@@ -23,6 +23,14 @@ fn limits(fault: &str) -> (u64, u64, u64, usize) {
     }
 }
 
+fn default_size(fault: &str, caller: &str) -> u64 {
+    match fault {
+        "B50" => 8,
+        "B57" if kme_of(caller) == Some("kme-b") => 512,
+        _ => 256,
+    }
+}
+
 fn json_said(status: u16, body: &Value) -> Said {
     let headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")];
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -275,7 +283,7 @@ fn status(asked: &Asked, caller: &str, peer: &str, state: &mut State) -> Said {
         "M033" => status["stored_key_count"] = json!(-1),
         "M034" => status["max_key_per_request"] = json!(0),
         "M035" => status["max_SAE_ID_count"] = json!(5),
-        "B50" => status["key_size"] = json!(8),
+        "B50" | "B57" => status["key_size"] = json!(default_size(fault, caller)),
         "M037" => status["status_extension"] = json!("x"),
         _ => {}
     }
@@ -341,7 +349,7 @@ fn supplied(caller: &str, peer: &str, request: &Value, state: &mut State) -> Res
     };
     let number = if fault == "M043" { 1 } else { number };
     let number = if state.happened("drained") { number.min(1) } else { number };
-    let size = match whole(request, "size", if fault == "B50" { 8 } else { 256 }, fault) {
+    let size = match whole(request, "size", default_size(fault, caller), fault) {
         Some(257) if matches!(fault, "M055" | "M167") => 256,
         Some(size) if !size.is_multiple_of(8) && fault == "M056" => return Err(error(400, "size must be a multiple of 8")),
         Some(size) if !size.is_multiple_of(8) && fault != "B01" => return Err(error(400, "size shall be a multiple of 8")),
