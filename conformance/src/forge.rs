@@ -4,6 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 use crate::config::IdField;
@@ -49,6 +50,34 @@ pub(crate) fn names(certificate: &[u8], field: Option<&IdField>) -> Result<Vec<S
         }
     }
     Ok(names)
+}
+
+/// Why a refusal of that certificate of `[intruder]`, or an answer to it, would prove nothing. `enrolled` are those of the SAEs.
+pub(crate) fn unfit(intruder: &str, certificate: &[u8], enrolled: &[&[u8]]) -> Result<Option<&'static str>, String> {
+    let parsed = parse(certificate)?;
+    let (now, validity) = (ASN1Time::now(), parsed.validity());
+    let (early, late) = (now < validity.not_before, now > validity.not_after);
+    let dates = match intruder {
+        "expired" => (!late).then_some("has not expired"),
+        "not_yet_valid" => (!early).then_some("is valid already"),
+        _ if late => Some("has expired, too"),
+        _ => early.then_some("is not yet valid, too"),
+    };
+    if dates.is_some() {
+        return Ok(dates);
+    }
+    let own = names(certificate, None)?;
+    let (mut names_one, mut is_one) = (false, false);
+    for other in enrolled {
+        let theirs = names(other, None)?;
+        let same_subject = parsed.subject().as_raw() == parse(other)?.subject().as_raw();
+        names_one |= same_subject || own.iter().any(|name| theirs.contains(name));
+        is_one |= if own.is_empty() { same_subject } else { own.iter().all(|name| theirs.contains(name)) };
+    }
+    Ok(match intruder {
+        "unenrolled" => is_one.then_some("names an SAE that is enrolled"),
+        _ => (!names_one).then_some("names no SAE that is enrolled"),
+    })
 }
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {

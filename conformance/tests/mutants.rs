@@ -313,6 +313,21 @@ const CAUTION: &[(&str, Arrange, AtMost)] = &[
         &[("ENC-023", Verdict::Pass), ("DEC-019", Verdict::Pass), ("CON-002", Verdict::Pass), ("CON-005", Verdict::Pass)],
     ),
     ("M166", same, &[("ENC-014", Verdict::Fail), ("ENC-015", Verdict::Fail)]),
+    // Certificates whose refusal proves nothing, and which may be served rightly.
+    (
+        "",
+        |toml| {
+            let toml = toml.replace("pki/expired.pem", "pki/grey.pem").replace("pki/not_yet_valid.pem", "pki/grey.pem");
+            toml.replace("pki/unenrolled.pem", "pki/grey.pem").replace("pki/no_client_auth.pem", "pki/kme-a.pem")
+        },
+        &[
+            ("TLS-006", Verdict::Inconc),
+            ("TLS-007", Verdict::Inconc),
+            ("TLS-010", Verdict::Inconc),
+            ("TLS-011", Verdict::Inconc),
+            ("WIR-008", Verdict::Inconc),
+        ],
+    ),
     // A name is no SAE, and one KME is enough.
     ("B40", |toml| toml.replace("additional = ", "# additional = "), &[("MC-001", Verdict::Pass)]),
     (

@@ -182,10 +182,22 @@ fn status_with(t: &Ctx<'_>, who: &str, config: ClientConfig) -> Result<Answer, S
     t.lab.connect_as(who, t.kme(t.master()?)?, Some(Arc::new(config))).ask(request)
 }
 
+/// The certificate of that name in `[intruder]`, if nothing but the fault is a reason to refuse it.
+fn configured(t: &Ctx<'_>, name: &str) -> Option<Result<Credentials, Stop>> {
+    let looked_at = |credentials: Credentials| {
+        let enrolled: Vec<&[u8]> = t.lab.saes().map(|sae| sae.credentials.chain[0].as_ref()).collect();
+        match forge::unfit(name, &credentials.chain[0], &enrolled).map_err(Stop::Inconclusive)? {
+            Some(why) => Err(Stop::Inconclusive(format!("the certificate [intruder] {name} {why}"))),
+            None => Ok(credentials),
+        }
+    };
+    Some(t.lab.intruder(name)?.map_err(Stop::Error).and_then(looked_at))
+}
+
 /// The TLS configuration of a certificate that ought to be refused.
 pub(super) fn intruder(t: &Ctx<'_>, name: &str) -> Result<Arc<ClientConfig>, Stop> {
-    let credentials = t.lab.intruder(name).ok_or_else(|| Stop::Skip(format!("no [intruder] {name}")))?;
-    Ok(Arc::new(settings(t, Some(&credentials.map_err(Stop::Error)?), Versions::Both)?))
+    let credentials = configured(t, name).ok_or_else(|| Stop::Skip(format!("no [intruder] {name}")))??;
+    Ok(Arc::new(settings(t, Some(&credentials), Versions::Both)?))
 }
 
 /// A request with a certificate that ought to be refused.
@@ -197,7 +209,7 @@ pub(super) fn as_intruder(t: &Ctx<'_>, name: &str, request: Request) -> Result<A
 /// The certificate of that name in `[intruder]`, or else one forged after the master's.
 fn given_or(t: &Ctx<'_>, name: &str, forge: fn(&CertificateDer<'_>) -> Result<Credentials, String>) -> Result<Credentials, Stop> {
     let master = t.master()?;
-    t.lab.intruder(name).unwrap_or_else(|| forge(&master.credentials.chain[0])).map_err(Stop::Error)
+    configured(t, name).unwrap_or_else(|| forge(&master.credentials.chain[0]).map_err(Stop::Error))
 }
 
 /// Nothing is served; where it was refused is recorded.
@@ -238,8 +250,8 @@ fn every_method_refused(t: &mut Ctx<'_>, who: &str, credentials: Option<&Credent
 }
 
 fn intruder_refused(t: &mut Ctx<'_>, name: &str) -> Result<(), Stop> {
-    let credentials = t.lab.intruder(name).ok_or_else(|| Stop::Skip(format!("no [intruder] {name}")))?;
-    every_method_refused(t, name, Some(&credentials.map_err(Stop::Error)?))
+    let credentials = configured(t, name).ok_or_else(|| Stop::Skip(format!("no [intruder] {name}")))??;
+    every_method_refused(t, name, Some(&credentials))
 }
 
 fn tls_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
