@@ -277,7 +277,7 @@ pub struct LedgerFacts {
     pub asked: u64,
     /// Keys delivered to masters.
     pub delivered: u64,
-    /// Keys delivered to slaves.
+    /// Of those, fetched with their IDs, however often and by however many.
     pub retrieved: u64,
     /// Requests and cases that the budget forbade.
     pub over_budget: u64,
