@@ -31,8 +31,8 @@ use options::{Inputs, RunFlags, Selection};
 
 /// Reads the arguments, does what they say, and gives the exit code.
 ///
-/// 0 conforms; 1 a failure, an unexpected pass or an expired expectation; 2 usage, configuration or an empty selection;
-/// 3 inconclusive only; 4 the harness is at fault; 130 interrupted.
+/// 0 conforms, or fails as expected; 1 a failure, an unexpected pass or an expired expectation; 2 usage, configuration or an
+/// empty selection; 3 inconclusive only; 4 the harness is at fault; 130 interrupted.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -56,7 +56,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 conforms, 1 failure, 2 usage or configuration, 3 inconclusive only, 4 harness error, 130 interrupted."
+    after_help = "Exit codes: 0 conforms or fails as expected, 1 failure, 2 usage or configuration, 3 inconclusive only, 4 harness error, 130 interrupted."
 )]
 struct Cli {
     #[command(subcommand)]
