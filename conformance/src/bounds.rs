@@ -3,6 +3,10 @@
 //!
 //! One answer takes at most [`BODY`] and its values at a time, and what a run keeps of it is an exchange in the evidence (some
 //! 20 KB), [`KEYS`] entries in the ledger, [`LEDGER`] in all, and hashes of keys, [`NEEDLES`] in all.
+//!
+//! SAEs: a request takes at most [`HEAD`] and [`REQUEST`], on each of [`CONNECTIONS`]; a scenario keeps [`JOURNAL_OCTETS`] of them and
+//! [`STORED`] keys, and shows [`SHOWN_OF_EACH`] exchanges. A proxy keeps [`PASSED`] exchanges, and those with findings. A report says
+//! what was dropped.
 
 /// Octets of a body; a longer one is an error.
 pub(crate) const BODY: usize = 4 * 1024 * 1024;
@@ -38,3 +42,19 @@ pub(crate) const HEADERS_SHOWN: usize = 32;
 pub(crate) const HEADER_SHOWN: usize = 300;
 /// Octets of what a peer said in a check, an observation, a reason.
 pub(crate) const TOLD: usize = 400;
+/// Octets of the body of an SAE's request.
+pub(crate) const REQUEST: usize = 1024 * 1024;
+/// Connections of an SAE at a time.
+pub(crate) const CONNECTIONS: usize = 128;
+/// Requests that are kept of a scenario, and connections; further ones are counted.
+pub(crate) const JOURNAL: usize = 2000;
+/// Octets of these requests, together.
+pub(crate) const JOURNAL_OCTETS: usize = 4 * 1024 * 1024;
+/// Cipher suites, and versions, of a ClientHello that are kept.
+pub(crate) const OFFERED: usize = 256;
+/// Keys of a scenario; once there are so many, there are no more.
+pub(crate) const STORED: usize = 20_000;
+/// Requests, and connections without one, of a scenario that are shown as evidence.
+pub(crate) const SHOWN_OF_EACH: usize = 50;
+/// Exchanges that a proxy keeps: the last ones. Those with findings are kept besides.
+pub(crate) const PASSED: usize = 200;

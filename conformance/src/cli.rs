@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -207,7 +207,7 @@ impl Command {
         match self {
             Self::Init(init) => init.perform(&mut out)?,
             Self::Preflight { inputs, flags } => {
-                return preflight::perform(inputs.config()?, &flags.options(&inputs, Selection::default())?, &mut out);
+                return preflight::perform(inputs.config()?, &flags.options(&inputs, Selection::default(), &out)?, &mut out);
             }
             Self::List { selection, format } => list(&selection, &format, &mut out)?,
             Self::Explain { id } => {
@@ -218,7 +218,7 @@ impl Command {
             }
             Self::Plan { selection, inputs, flags } => {
                 let config = inputs.config()?;
-                let options = flags.options(&inputs, selection)?;
+                let options = flags.options(&inputs, selection, &out)?;
                 write!(out, "{}", plan(&options)?.text(&config))?;
             }
             Self::Run(Target::Kme { selection, inputs, flags }) => {
@@ -227,22 +227,13 @@ impl Command {
                     list_hooks(&config, &mut out)?;
                     return Ok(0);
                 }
-                let mut options = flags.options(&inputs, selection)?;
-                options.colour = out.is_terminal() && !flags.no_color && std::env::var_os("NO_COLOR").is_none();
+                let options = flags.options(&inputs, selection, &out)?;
                 options::watch_interrupts(&options.interrupted);
-                return run_kme(config, &options, &flags, &mut out);
+                return flags.output.written(|| run_guarded(config, &options, &mut out));
             }
-            Self::Run(Target::Sae(sae)) => {
-                let (report, flags) = sae.perform(&mut out)?;
-                write_forms(&report, &flags)?;
-                return Ok(report.summary.exit);
-            }
+            Self::Run(Target::Sae(sae)) => return sae.perform(&mut out),
             Self::Mock(mock) => mock.perform(&mut out)?,
-            Self::Proxy(proxy) => {
-                let (report, flags) = proxy.perform(&mut out)?;
-                write_forms(&report, &flags)?;
-                return Ok(report.summary.exit);
-            }
+            Self::Proxy(proxy) => return proxy.perform(&mut out),
             Self::Replay(replay) => return replay.perform(&mut out),
             Self::Ics(ics) => return ics.perform(&mut out),
             Self::Badge(badge) => badge.perform(&mut out)?,
@@ -330,32 +321,6 @@ fn list_hooks(config: &Config, out: &mut dyn Write) -> Result<(), RunError> {
         writeln!(out, "{hook:<14} {state:<11} {:<20} {what}", needing.join(" "))?;
     }
     writeln!(out, "\nHooks are shell commands, run with --mode destructive only; 0 says that the command has done it.")?;
-    Ok(())
-}
-
-fn run_kme(config: Config, options: &crate::Options, flags: &RunFlags, out: &mut dyn Write) -> Result<u8, RunError> {
-    let forms: [(_, &'static str); 5] =
-        [(&flags.report, "json"), (&flags.junit, "junit"), (&flags.html, "html"), (&flags.sarif, "sarif"), (&flags.md, "md")];
-    let wanted: Vec<_> = forms.into_iter().filter_map(|(path, form)| Some((path.as_deref()?, form))).collect();
-    // Better now than after the keys are spent.
-    wanted.iter().try_for_each(|(path, _)| writable(path))?;
-    let guarded = run_guarded(config, options, out)?;
-    let write = |(path, form): &(&Path, &'static str)| write_file(path, &guarded.rendered(form)?);
-    // One that cannot be written does not keep the others from being written.
-    let written: Vec<_> = wanted.iter().map(write).collect();
-    written.into_iter().collect::<Result<(), _>>()?;
-    Ok(guarded.report.summary.exit)
-}
-
-/// Writes a report that has passed the last gate, in the forms that are wanted.
-fn write_forms(report: &Report, flags: &RunFlags) -> Result<(), RunError> {
-    for (path, form) in
-        [(&flags.report, "json"), (&flags.junit, "junit"), (&flags.html, "html"), (&flags.sarif, "sarif"), (&flags.md, "md")]
-    {
-        if let Some(path) = path {
-            write_file(path, &rendered(report, form))?;
-        }
-    }
     Ok(())
 }
 

@@ -100,6 +100,12 @@ fn client(id: &str, from: SystemTime, until: SystemTime) -> Result<CertificatePa
     Ok(params)
 }
 
+/// Why an authority without its key stays as it is: it is somebody's, and nothing could be signed with it.
+pub(crate) fn keyless(folder: &Path) -> String {
+    let file = folder.join("ca.pem");
+    format!("{} is there without ca.key: it is of another authority, and not written over; name another folder", file.display())
+}
+
 pub(crate) fn public(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }

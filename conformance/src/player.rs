@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroize;
 
+use crate::bounds::CONNECTIONS;
 use crate::config::Side;
 use crate::lab::lock;
 use crate::secret::Vault;
@@ -37,8 +38,18 @@ pub(crate) use serve::{NO_HTTP, read as read_request};
 
 use kme::Keys;
 
-/// Connections at a time.
-const MAX_CONNECTIONS: usize = 256;
+/// Where the pair listens, and what it is called there.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// In URLs.
+    pub(crate) host: String,
+    /// Other names and addresses of the same machine, for the certificates.
+    pub(crate) hosts: Vec<String>,
+    /// KME A and KME B; port 0 is any free one.
+    pub(crate) listen: [SocketAddr; 2],
+    /// Where plain HTTP is spoken; absent: any port beside KME A.
+    pub(crate) listen_plain: Option<SocketAddr>,
+}
 
 /// See the module.
 pub(crate) struct Player {
@@ -58,6 +69,7 @@ struct Shared {
     connections: AtomicUsize,
     /// Where plain HTTP is spoken: nobody should come.
     plain: SocketAddr,
+    plain_url: String,
 }
 
 /// What is played between two changes of the scenario.
@@ -71,18 +83,13 @@ pub(crate) struct Stage {
 }
 
 impl Player {
-    /// Listens at both ends; port 0 is any free one. `host` is what URLs say.
-    pub(crate) fn start(
-        pki: Arc<Pki>,
-        vault: Arc<Vault>,
-        salt: &str,
-        host: &str,
-        listen: [SocketAddr; 2],
-    ) -> Result<Self, String> {
+    /// Listens at both ends.
+    pub(crate) fn start(pki: Arc<Pki>, vault: Arc<Vault>, salt: &str, site: &Site) -> Result<Self, String> {
         let bind = |address: SocketAddr| TcpListener::bind(address).map_err(|error| format!("{address}: {error}"));
-        let listeners = [bind(listen[0])?, bind(listen[1])?];
+        let listeners = [bind(site.listen[0])?, bind(site.listen[1])?];
         let addresses = [address(&listeners[0])?, address(&listeners[1])?];
-        let plain = bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))?;
+        // An SAE on another machine has to find it, too.
+        let plain = bind(site.listen_plain.unwrap_or(SocketAddr::new(site.listen[0].ip(), 0)))?;
         let good = with(Fault::None);
         let stage = stage(&pki, good)?;
         let shared = Arc::new(Shared {
@@ -93,6 +100,7 @@ impl Player {
             ended: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             plain: address(&plain)?,
+            plain_url: format!("http://{}", authority(&site.host, address(&plain)?.port())),
         });
         // The same ports for those who take `localhost` to be IPv6.
         let v6 = |address: &SocketAddr| match address.ip() {
@@ -100,7 +108,7 @@ impl Player {
             _ => None,
         };
         let others = [v6(&addresses[0]), v6(&addresses[1])];
-        let has_ipv6 = others.iter().all(Option::is_some);
+        let has_ipv6 = addresses.iter().all(SocketAddr::is_ipv6) || others.iter().all(Option::is_some);
         let sides = [Side::A, Side::B];
         for (side, listener) in sides.into_iter().zip(listeners).chain(sides.into_iter().zip(others).filter_map(some)) {
             let shared = shared.clone();
@@ -110,7 +118,7 @@ impl Player {
         }
         let at_plain = shared.clone();
         thread::spawn(move || at_plain.accept(&plain, serve::plain));
-        Ok(Self { shared, addresses, host: host.to_owned(), has_ipv6 })
+        Ok(Self { shared, addresses, host: site.host.clone(), has_ipv6 })
     }
 
     /// Plays that scenario from now on, with empty stores and an empty journal.
@@ -123,9 +131,7 @@ impl Player {
 
     /// Base URL of a KME, with that host, or the usual one.
     pub(crate) fn url(&self, side: Side, host: Option<&str>) -> String {
-        let host = host.unwrap_or(&self.host);
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        format!("https://{host}:{}", self.addresses[usize::from(side == Side::B)].port())
+        format!("https://{}", authority(host.unwrap_or(&self.host), self.addresses[usize::from(side == Side::B)].port()))
     }
 
     /// Whether it can be reached by IPv6.
@@ -147,8 +153,12 @@ impl Drop for Player {
         self.shared.ended.store(true, Ordering::SeqCst);
         lock(&self.shared.stage).over.store(true, Ordering::SeqCst);
         for address in self.addresses.into_iter().chain([self.shared.plain]) {
-            let ips =
-                if address.ip().is_ipv4() { vec![address.ip(), IpAddr::V6(Ipv6Addr::LOCALHOST)] } else { vec![address.ip()] };
+            let own = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+                ip => ip,
+            };
+            let ips = if own.is_ipv4() { vec![own, IpAddr::V6(Ipv6Addr::LOCALHOST)] } else { vec![own] };
             // Wakes those who accept; who is not there needs no waking.
             ips.into_iter().for_each(|ip| {
                 drop(TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), Duration::from_millis(200)));
@@ -169,8 +179,9 @@ impl Shared {
                 continue;
             };
             let stage = lock(&self.stage).clone();
-            if self.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
+            if self.connections.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS {
                 self.connections.fetch_sub(1, Ordering::SeqCst);
+                lock(&stage.journal).turned_away();
                 continue;
             }
             let shared = self.clone();
@@ -195,6 +206,11 @@ impl Stage {
         lock(&self.journal).clone()
     }
 
+    /// Looks at what was seen so far, and holds everybody up meanwhile.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Journal) -> T) -> T {
+        look(&lock(&self.journal))
+    }
+
     /// The fingerprint of a key as the master has it, if there is such a key.
     pub(crate) fn fingerprint(&self, id: &str, salt: &str) -> Option<String> {
         lock(&self.keys).find(id).map(|key| fingerprint(salt, &key.octets))
@@ -217,9 +233,14 @@ fn stage(pki: &Pki, scenario: &'static Scenario) -> Result<Stage, String> {
         tls: [pki.server(Side::A, scenario.fault)?, pki.server(Side::B, scenario.fault)?],
         old,
         keys: Mutex::default(),
-        journal: Mutex::new(Journal::new()),
+        journal: Mutex::default(),
         over: AtomicBool::new(false),
     })
+}
+
+/// Host and port, as in a URL.
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, String> {

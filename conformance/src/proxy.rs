@@ -1,6 +1,7 @@
 //! Between an SAE and its KME: every request is passed on, and both directions are judged as in a run, without a stimulus of
 //! our own.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,14 +15,16 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use crate::bounds;
 use crate::case::{Case, Level};
 use crate::catalogue;
 use crate::config::Config;
 use crate::ctx::{Stop, judged};
-use crate::lab::{Answer, Api, Lab, Mode, Request, lock, printable};
+use crate::expected::Expected;
+use crate::lab::{Answer, Api, Lab, Mode, Request, cut, lock, printable};
 use crate::player::{Asked, read_request};
-use crate::report::{CaseResult, Check, KmeFacts, Report, Screen, Verdict};
-use crate::run::{Options, RunError, conclude, conclude_report, levels, plan_of};
+use crate::report::{CaseResult, Check, Exchange, KmeFacts, Report, Screen, Verdict};
+use crate::run::{Gate, Guarded, Hidden, Options, RunError, conclude, conclude_report, levels, plan_of};
 use crate::sae::{Finding, Look, WATCHED, blank, empty_report, judge};
 use crate::status::Limits;
 use crate::wire::{BaseUrl, Credentials, load_certificates, provider};
@@ -47,13 +50,45 @@ pub(crate) struct Settings {
     pub(crate) requests: Option<u64>,
 }
 
-/// Connections at a time.
-const MAX_CONNECTIONS: u64 = 64;
 /// Findings kept of one case.
 const KEPT: usize = 5;
 
 /// Requests that a case could judge, and what it found in which.
 type Watched = (u64, Vec<(u64, Finding)>);
+
+/// How many of something there were, and what the first one said.
+type Count = (u64, String);
+
+/// The last exchanges, and those before them in which something was found.
+#[derive(Default)]
+struct Kept {
+    exchanges: VecDeque<Exchange>,
+    found: Vec<Exchange>,
+    dropped: u64,
+}
+
+impl Kept {
+    fn add(&mut self, exchanges: Vec<Exchange>, is_found: impl Fn(u64) -> bool) {
+        self.exchanges.extend(exchanges);
+        while self.exchanges.len() > bounds::PASSED {
+            let Some(first) = self.exchanges.pop_front() else { break };
+            if is_found(first.n) {
+                self.found.push(first);
+            } else {
+                self.dropped += 1;
+            }
+        }
+    }
+
+    /// Those that are wanted, in order.
+    fn take(&mut self, wanted: impl Fn(u64) -> bool) -> Vec<Exchange> {
+        let mut all = std::mem::take(&mut self.found);
+        all.extend(self.exchanges.drain(..));
+        all.retain(|exchange| wanted(exchange.n));
+        all.sort_by_key(|exchange| exchange.n);
+        all
+    }
+}
 
 struct Proxy {
     lab: Lab,
@@ -64,13 +99,20 @@ struct Proxy {
     requests: AtomicU64,
     /// Of the SAE, for each case.
     watched: Mutex<Vec<Watched>>,
-    lost: Mutex<Vec<String>>,
+    kept: Mutex<Kept>,
+    /// Key IDs that the SAE asked for.
+    ids: Mutex<BTreeSet<String>>,
+    answered: AtomicU64,
+    /// Requests that the KME did not answer, and connections of the SAE that failed.
+    unanswered: Mutex<Count>,
+    lost: Mutex<Count>,
 }
 
 /// Passes requests on until it is told to end; gives the report.
-pub(crate) fn run(settings: &Settings, options: &Options, out: &mut dyn Write) -> Result<Report, RunError> {
+pub(crate) fn run(settings: &Settings, options: &Options, out: &mut dyn Write) -> Result<Guarded, RunError> {
     let began = (OffsetDateTime::now_utc(), Instant::now());
     let fail_on = levels(&options.fail_on)?;
+    let expected = options.expected.as_deref().map(Expected::load).transpose().map_err(RunError::Usage)?.unwrap_or_default();
     let listener =
         TcpListener::bind(settings.listen).map_err(|error| RunError::Usage(format!("--listen {}: {error}", settings.listen)))?;
     let address = listener.local_addr()?;
@@ -92,17 +134,16 @@ pub(crate) fn run(settings: &Settings, options: &Options, out: &mut dyn Write) -
     // Wakes who accepts; who is gone needs no waking.
     drop(TcpStream::connect_timeout(&address, Duration::from_millis(200)));
     let mut report = proxy.report(settings, options, &fail_on, began)?;
+    expected.apply(&mut report, began.0);
     // Ctrl-C is how it ends: nothing is cut short.
     conclude_report(&mut report, false);
-    if proxy.lab.vault.betrayed_by(report.json().as_bytes()) {
-        return Err(RunError::Redaction("report"));
-    }
+    let mut gate = Gate::new(proxy.lab.vault.clone());
+    let report = gate.report(&report, options.hide_key_ids.then(|| proxy.hidden()).as_ref())?;
     let mut screen = Screen::new(options.quiet, options.colour, options.width);
     for case in &report.cases {
-        screen.case(out, case)?;
+        gate.case(&mut screen, case, out)?;
     }
-    screen.end(out, &report)?;
-    Ok(report)
+    gate.end(&screen, report, out)
 }
 
 impl Proxy {
@@ -147,6 +188,10 @@ impl Proxy {
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             watched: Mutex::new(WATCHED.iter().map(|_| (0, Vec::new())).collect()),
+            kept: Mutex::default(),
+            ids: Mutex::default(),
+            answered: AtomicU64::new(0),
+            unanswered: Mutex::default(),
             lost: Mutex::default(),
         })
     }
@@ -171,10 +216,10 @@ impl Proxy {
         let mut stream = StreamOwned::new(session, tcp);
         let mut buffer = Vec::new();
         while let Some(asked) = read_request(&mut stream, &mut buffer, &self.ended, None)? {
-            self.look(&asked);
-            let answer = self.pass_on(&asked)?;
-            let sent =
-                respond(&answer).and_then(|octets| stream.write_all(&octets).and_then(|()| stream.flush()).map_err(failed));
+            let answer = self.pass_on(&asked);
+            let sent = answer
+                .and_then(|answer| respond(&answer))
+                .and_then(|octets| stream.write_all(&octets).and_then(|()| stream.flush()).map_err(failed));
             // Counted when all is entered.
             self.requests.fetch_add(1, Ordering::SeqCst);
             sent?;
@@ -182,10 +227,9 @@ impl Proxy {
         Ok(())
     }
 
-    /// Judges a request.
-    fn look(&self, asked: &Asked) {
+    /// Judges the request of an exchange.
+    fn look(&self, asked: &Asked, number: u64) {
         let look = Look { asked: asked.clone(), own: self.own.clone(), peer: None, prefix: String::new() };
-        let number = self.requests.load(Ordering::SeqCst) + 1;
         for (case, entry) in WATCHED.iter().zip(lock(&self.watched).iter_mut()) {
             let Some(findings) = judge(case, &look) else { continue };
             entry.0 += 1;
@@ -202,12 +246,62 @@ impl Proxy {
         let sae = self.lab.sae("sae").ok_or("no SAE")?;
         let request = forwarded(asked);
         let is_status = request.api == Api::Status;
+        {
+            let mut ids = lock(&self.ids);
+            let room = bounds::LEDGER.saturating_sub(ids.len());
+            ids.extend(crate::sae::ids(asked).into_iter().take(room).map(|id| cut(&id, bounds::ID)));
+        }
         let answer = self.lab.exchange(sae, request).map_err(|stop| format!("{stop:?}"))?;
+        self.look(asked, answer.n);
+        self.keep();
+        match &answer.outcome {
+            Ok(_) => drop(self.answered.fetch_add(1, Ordering::SeqCst)),
+            Err(error) => count(&self.unanswered, &error.to_string()),
+        }
         if is_status && answer.is(200) {
             let mut passive = self.lab.passive();
             passive.default_bits = passive.default_bits.max(Limits::read(&answer).key_size);
         }
         Ok(answer)
+    }
+
+    /// Takes exchanges over into what is kept.
+    fn keep(&self) {
+        lock(&self.kept).add(self.lab.take_evidence(), |number| self.found().contains(&number));
+    }
+
+    /// Exchanges in which something was found.
+    fn found(&self) -> BTreeSet<u64> {
+        let passive = self.lab.passive();
+        let tallies = passive.tallies.values().flat_map(|tally| tally.findings.iter().map(|finding| finding.exchange));
+        let mut found: BTreeSet<u64> = tallies.collect();
+        drop(passive);
+        found.extend(lock(&self.watched).iter().flat_map(|(_, findings)| findings.iter().map(|(number, _)| *number)));
+        found
+    }
+
+    /// What evidence there is, as far as it is wanted.
+    fn evidence(&self, wanted: &str) -> Vec<Exchange> {
+        let found = self.found();
+        lock(&self.kept).take(|number| wanted == "all" || wanted == "fail" && found.contains(&number))
+    }
+
+    /// All that may be a key ID.
+    fn hidden(&self) -> Hidden {
+        let mut ids: Vec<String> = lock(&self.ids).iter().cloned().collect();
+        ids.extend(self.lab.ledger().drawn.iter().map(|key| key.id.clone()));
+        Hidden { ids, uuids: true }
+    }
+
+    /// Why the KME cannot be judged at all.
+    fn nothing_heard(&self) -> Option<String> {
+        let (unanswered, lost) = (lock(&self.unanswered).clone(), lock(&self.lost).clone());
+        match (self.answered.load(Ordering::SeqCst), unanswered.0, lost.0) {
+            (1.., ..) => None,
+            (0, 1.., _) => Some(format!("the KME answered none of {} requests, first: {}", unanswered.0, unanswered.1)),
+            (0, 0, 1..) => Some(format!("no request came, and {} connections of the SAE failed, first: {}", lost.0, lost.1)),
+            (0, 0, 0) => Some("no request came".to_owned()),
+        }
     }
 
     fn report(
@@ -240,8 +334,7 @@ impl Proxy {
         }
         // All exchanges are evidence for all cases; they are kept once.
         if let Some(first) = results.first_mut() {
-            let evidence = self.lab.take_evidence();
-            first.evidence = if options.evidence == "none" { Vec::new() } else { evidence };
+            first.evidence = self.evidence(&options.evidence);
         }
         let kme =
             KmeFacts { name: "A".to_owned(), base_url: settings.upstream.clone(), kme_id: None, tls: None, cert_sha256: None };
@@ -254,11 +347,26 @@ impl Proxy {
         report.ledger.asked = self.lab.budget().asked;
         let count = self.requests.load(Ordering::SeqCst);
         report.observations.insert("judged".to_owned(), format!("{count} requests that passed through a proxy"));
-        let lost = lock(&self.lost);
-        if let Some(first) = lost.first() {
-            report
-                .observations
-                .insert("connections that failed".to_owned(), format!("{}, first: {}", lost.len(), printable(first)));
+        if self.lab.lab_only {
+            "not-valid-for-claims".clone_into(&mut report.validity);
+        }
+        if ledger.is_short() {
+            let what = format!("of the keys delivered, the first {} are remembered", ledger.drawn.len());
+            report.observations.insert("ledger".to_owned(), what);
+        }
+        for (name, what) in [("requests without an answer", &self.unanswered), ("connections that failed", &self.lost)] {
+            let (count, first) = lock(what).clone();
+            if count > 0 {
+                report.observations.insert(name.to_owned(), format!("{count}, first: {first}"));
+            }
+        }
+        let dropped = lock(&self.kept).dropped;
+        if dropped > 0 {
+            let what = format!(
+                "of {count} exchanges, the last {} and those with findings are kept; {dropped} were judged and dropped",
+                bounds::PASSED
+            );
+            report.observations.insert("evidence".to_owned(), what);
         }
         Ok(report)
     }
@@ -282,7 +390,13 @@ impl Proxy {
                 got,
             })
             .collect();
-        let outcome = if looked == 0 { Err(Stop::Skip("no exchange to look at".to_owned())) } else { Ok(()) };
+        // Of an SAE, what it asks can be judged without an answer.
+        let deaf = self.nothing_heard().filter(|_| looked == 0 || case.is_passive());
+        let outcome = match deaf {
+            Some(why) => Err(Stop::Inconclusive(why)),
+            None if looked == 0 => Err(Stop::Skip("no exchange to look at".to_owned())),
+            None => Ok(()),
+        };
         if checks.is_empty() && looked > 0 {
             checks.push(Check {
                 part: "all".to_owned(),
@@ -306,21 +420,28 @@ fn accept(proxy: &Arc<Proxy>, listener: &TcpListener) {
             thread::sleep(Duration::from_millis(20));
             continue;
         };
-        if proxy.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
+        if proxy.connections.fetch_add(1, Ordering::SeqCst) >= bounds::CONNECTIONS as u64 {
             proxy.connections.fetch_sub(1, Ordering::SeqCst);
+            count(&proxy.lost, "more connections at a time than are served");
             continue;
         }
         let proxy = proxy.clone();
         thread::spawn(move || {
             if let Err(why) = proxy.serve(tcp) {
-                let mut lost = lock(&proxy.lost);
-                if lost.len() < 1000 {
-                    lost.push(why);
-                }
+                count(&proxy.lost, &why);
             }
             proxy.connections.fetch_sub(1, Ordering::SeqCst);
         });
     }
+}
+
+/// Counts, and keeps what the first one said.
+fn count(what: &Mutex<Count>, said: &str) {
+    let mut what = lock(what);
+    if what.0 == 0 {
+        what.1 = cut(&printable(said), bounds::TOLD);
+    }
+    what.0 += 1;
 }
 
 /// The same request, for the KME.
@@ -359,4 +480,27 @@ fn respond(answer: &Answer) -> Result<Zeroizing<Vec<u8>>, String> {
     }
     head.push_str("\r\n");
     Ok(Zeroizing::new([head.as_bytes(), body].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Message;
+
+    fn exchange(n: u64) -> Exchange {
+        let line = "GET /".to_owned();
+        let request = Message { line, headers: Vec::new(), body: None, raw_b64: None, truncated_at: None };
+        let (at, actor, kme) = Default::default();
+        Exchange { n, at, ms: 0.0, actor, kme, tls: None, request, response: None, error: None }
+    }
+
+    #[test]
+    fn the_last_exchanges_are_kept_and_those_with_findings() {
+        let mut kept = Kept::default();
+        let count = 3 * bounds::PASSED as u64;
+        (1..=count).for_each(|n| kept.add(vec![exchange(n)], |number| number == 7));
+        assert_eq!((kept.exchanges.len(), kept.found.len(), kept.dropped), (bounds::PASSED, 1, 2 * bounds::PASSED as u64 - 1));
+        let taken: Vec<_> = kept.take(|_| true).into_iter().map(|exchange| exchange.n).collect();
+        assert_eq!((taken[0], taken[1], taken.last()), (7, 2 * bounds::PASSED as u64 + 1, Some(&count)));
+    }
 }

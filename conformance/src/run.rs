@@ -16,7 +16,7 @@ use crate::ctx::Stop;
 use crate::expected::Expected;
 use crate::lab::{Answer, Lab, Mode, Request, Sae};
 use crate::plan::Plan;
-use crate::report::{CaseResult, Report, Screen, Verdict, blanked};
+use crate::report::{CaseResult, Report, Screen, Verdict};
 use crate::rng::Rng;
 use crate::select::select;
 use crate::status::Limits;
@@ -27,7 +27,7 @@ mod summary;
 mod tidy;
 
 pub(crate) use attempt::conclude;
-pub(crate) use gate::Guarded;
+pub(crate) use gate::{Gate, Guarded, Hidden};
 pub(crate) use summary::conclude as conclude_report;
 pub(crate) use tidy::FEED;
 
@@ -191,8 +191,7 @@ pub(crate) struct Runner<'a> {
     before: Before,
     /// The last known-good exchange worked, and nothing has happened since.
     sane: bool,
-    /// Something was not written because it held a key.
-    withheld: bool,
+    gate: Gate,
 }
 
 impl<'a> Runner<'a> {
@@ -213,6 +212,7 @@ impl<'a> Runner<'a> {
         let expected = options.expected.as_deref().map(Expected::load).transpose().map_err(RunError::Usage)?.unwrap_or_default();
         let lab = Lab::new(config, options.mode, options.insecure_lab, options.interrupted.clone()).map_err(RunError::Usage)?;
         let limits = Limits::default();
+        let gate = Gate::new(lab.vault.clone());
         Ok(Self {
             lab,
             options,
@@ -226,7 +226,7 @@ impl<'a> Runner<'a> {
             facts: Vec::new(),
             before: Before::default(),
             sane: false,
-            withheld: false,
+            gate,
         })
     }
 
@@ -237,15 +237,13 @@ impl<'a> Runner<'a> {
         // Cases that only look at the others come last, whatever the order.
         let (passive, active): (Vec<&'static Case>, Vec<&'static Case>) =
             self.plan.cases.iter().partition(|case| case.is_passive());
-        let mut lines = Vec::new();
-        screen.begin(&mut lines, &self.header())?;
-        self.put(&lines, &[], out)?;
+        self.gate.begin(&screen, &self.header(), out)?;
         let mut results: BTreeMap<&'static str, CaseResult> = BTreeMap::new();
         let mut ended = false;
         for case in active {
             let result = if ended { self.untouched(case) } else { self.case(case) };
             ended |= self.interrupted() || self.gone.is_some() || self.options.fail_fast && result.verdict == Verdict::Fail;
-            self.show(&mut screen, &result, out)?;
+            self.gate.case(&mut screen, &result, out)?;
             results.insert(case.id, result);
         }
         if !passive.is_empty() {
@@ -254,19 +252,17 @@ impl<'a> Runner<'a> {
             }
             for case in passive {
                 let result = self.judge(case);
-                self.show(&mut screen, &result, out)?;
+                self.gate.case(&mut screen, &result, out)?;
                 results.insert(case.id, result);
             }
         }
         let mut report = self.report(results, began);
         self.expected.apply(&mut report, began.0);
         summary::conclude(&mut report, self.interrupted());
-        let report = self.gated(&report)?;
-        let (mut lines, mut own) = (Vec::new(), Vec::new());
-        screen.end(&mut lines, &report)?;
-        screen.end(&mut own, &blanked(&report).map_err(|_| RunError::Redaction("screen"))?)?;
-        self.put(&lines, &own, out)?;
-        Ok(Guarded::new(report, self.lab.vault))
+        let ids = || self.lab.ledger().drawn.iter().map(|key| key.id.clone()).collect();
+        let hidden = self.options.hide_key_ids.then(|| Hidden { ids: ids(), uuids: false });
+        let report = self.gate.report(&report, hidden.as_ref())?;
+        self.gate.end(&screen, report, out)
     }
 
     fn interrupted(&self) -> bool {

@@ -22,7 +22,7 @@ use crate::lab::Mode;
 use crate::plan::Plan;
 use crate::player::{Fault, Pki, Player, kme_id};
 use crate::report::{CaseResult, Ics, KeyCost, KmeFacts, LedgerFacts, PlanFacts, Report, Screen, Summary, Target, Tool, Verdict};
-use crate::run::{Options, RunError, conclude, conclude_report, levels};
+use crate::run::{Gate, Guarded, Hidden, Options, RunError, conclude, conclude_report, levels};
 use crate::secret::Vault;
 
 mod bench;
@@ -36,7 +36,7 @@ mod trigger;
 pub(crate) use bench::Bench;
 pub(crate) use cases::GROUPS;
 pub use config::ClientConfig;
-pub(crate) use requests::{Finding, Look, WATCHED, figure, judge};
+pub(crate) use requests::{Finding, Look, WATCHED, figure, ids, judge};
 pub use task::Role;
 pub(crate) use task::TASKS;
 
@@ -49,6 +49,16 @@ use task::Task;
 /// # Errors
 /// [`RunError`]: whatever the SAE does is in the report and is no error.
 pub fn run_sae(config: ClientConfig, roles: &[Role], options: &Options, out: &mut dyn Write) -> Result<Report, RunError> {
+    Ok(run_sae_guarded(config, roles, options, out)?.report)
+}
+
+/// The same, with what every form of the report is searched for.
+pub(crate) fn run_sae_guarded(
+    config: ClientConfig,
+    roles: &[Role],
+    options: &Options,
+    out: &mut dyn Write,
+) -> Result<Guarded, RunError> {
     Runner::new(config, roles, options)?.run(out)
 }
 
@@ -84,6 +94,7 @@ struct Runner<'a> {
     plan: Plan,
     fail_on: Vec<Level>,
     expected: Expected,
+    gate: Gate,
     _scratch: Option<Scratch>,
 }
 
@@ -94,7 +105,8 @@ impl<'a> Runner<'a> {
         let plan = crate::run::plan_of(cases, options)?;
         let expected = options.expected.as_deref().map(Expected::load).transpose().map_err(RunError::Usage)?.unwrap_or_default();
         let (stand, scratch) = Self::stand(config, roles, options).map_err(RunError::Usage)?;
-        Ok(Self { stand, options, plan, fail_on, expected, _scratch: scratch })
+        let gate = Gate::new(stand.vault.clone());
+        Ok(Self { stand, options, plan, fail_on, expected, gate, _scratch: scratch })
     }
 
     fn stand(config: ClientConfig, roles: &[Role], options: &Options) -> Result<(Stand, Option<Scratch>), String> {
@@ -110,7 +122,7 @@ impl<'a> Runner<'a> {
         let absolute = |path: &PathBuf| std::path::absolute(config.path(path)).map_err(|error| error.to_string());
         let field = client.kme_id_field.as_deref().map(IdField::parse).transpose()?;
         let foreign = client.ca.as_ref().map(absolute).transpose()?;
-        let pki = Arc::new(Pki::new(&folder, &client.host, field, &[&client.master_id, &client.slave_id], foreign.as_deref())?);
+        let pki = Arc::new(Pki::new(&folder, &client.site(), field, &[&client.master_id, &client.slave_id], foreign.as_deref())?);
         let mut files = BTreeMap::new();
         for (role, id) in [(Role::Master, &client.master_id), (Role::Slave, &client.slave_id)] {
             let made = pki.of_sae(id);
@@ -123,7 +135,7 @@ impl<'a> Runner<'a> {
         let vault = Arc::new(Vault::new()?);
         let salt = random_hex::<16>()?;
         let ca = pki.ca();
-        let player = Player::start(pki, vault.clone(), &salt, &client.host, [client.listen_a, client.listen_b])?;
+        let player = Player::start(pki, vault.clone(), &salt, &client.site())?;
         let mut roles = roles.to_vec();
         roles.sort();
         roles.dedup();
@@ -172,11 +184,11 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    fn run(mut self, out: &mut dyn Write) -> Result<Report, RunError> {
+    fn run(mut self, out: &mut dyn Write) -> Result<Guarded, RunError> {
         let began = (OffsetDateTime::now_utc(), Instant::now());
         self.sound()?;
         let mut screen = Screen::new(self.options.quiet, self.options.colour, self.options.width);
-        self.show(out, |lines| screen.begin(lines, &self.header()))?;
+        self.gate.begin(&screen, &self.header(), out)?;
         let mut results = Vec::new();
         let mut ended = false;
         // What looks at all output comes last.
@@ -185,7 +197,7 @@ impl<'a> Runner<'a> {
         for case in first.into_iter().chain(last) {
             let result = if ended { self.untouched(case) } else { self.case(case) };
             ended |= self.stand.interrupted.load(Ordering::SeqCst) || self.options.fail_fast && result.verdict == Verdict::Fail;
-            self.show(out, |lines| screen.case(lines, &result))?;
+            self.gate.case(&mut screen, &result, out)?;
             results.push(result);
         }
         let order = |result: &CaseResult| catalogue::sae().iter().position(|case| case.id == result.id);
@@ -193,37 +205,10 @@ impl<'a> Runner<'a> {
         let mut report = self.report(results, began);
         self.expected.apply(&mut report, began.0);
         conclude_report(&mut report, self.stand.interrupted.load(Ordering::SeqCst));
-        if self.options.hide_key_ids {
-            report = self.without_key_ids(&report);
-        }
-        if self.stand.vault.betrayed_by(report.json().as_bytes()) {
-            return Err(RunError::Redaction("report"));
-        }
-        self.show(out, |lines| screen.end(lines, &report))?;
-        Ok(report)
-    }
-
-    /// The same report with fingerprints for all that has the form of a key ID.
-    fn without_key_ids(&self, report: &Report) -> Report {
-        let text = report.json();
-        let is_digit = |c: char| c.is_ascii_hexdigit() || c == '-';
-        let ids: std::collections::BTreeSet<_> =
-            text.split(|c| !is_digit(c)).filter(|word| crate::secret::is_uuid(word)).collect();
-        let hidden = ids.iter().fold(text.clone(), |text, id| {
-            text.replace(id, &format!("<ID {}>", self.stand.vault.fingerprint(id.to_ascii_lowercase().as_bytes())))
-        });
-        serde_json::from_str(&hidden).unwrap_or_else(|_| report.clone())
-    }
-
-    /// Writes to the screen what holds no key.
-    fn show(&self, out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), RunError> {
-        let mut lines = Vec::new();
-        write(&mut lines)?;
-        if self.stand.vault.betrayed_by(&lines) {
-            return Err(RunError::Redaction("screen"));
-        }
-        out.write_all(&lines)?;
-        Ok(out.flush()?)
+        // All key IDs are ours, and UUIDs.
+        let hidden = self.options.hide_key_ids.then(|| Hidden { ids: Vec::new(), uuids: true });
+        let report = self.gate.report(&report, hidden.as_ref())?;
+        self.gate.end(&screen, report, out)
     }
 
     fn header(&self) -> Vec<String> {

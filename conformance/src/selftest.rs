@@ -42,7 +42,8 @@ pub(crate) struct Order {
     pub(crate) part: Option<(usize, usize, u64)>,
     /// Pairs at a time.
     pub(crate) jobs: usize,
-    /// A fault that shows by chance, or that waited for a processor, is tried so many times in all.
+    /// A planted fault that shows by chance, or that waited for a processor, is tried so many times in all. What is wrongly said
+    /// of a KME that conforms, or harm once done, is not undone by a second try: variants and hostile KMEs have one.
     pub(crate) attempts: u32,
     /// Seconds that a pair may take to be ready, and to stop.
     pub(crate) patience: u64,
@@ -70,6 +71,8 @@ pub(crate) enum News<'a> {
     Done(&'a Judged),
 }
 
+/// Tries of a planted fault, unless told otherwise.
+pub(crate) const ATTEMPTS: u16 = 3;
 /// Longest run of the harness against one pair.
 const LIMIT: Duration = Duration::from_secs(240);
 /// Of all runs: what is random is the same in two runs against the reference KMEs.
@@ -104,15 +107,14 @@ pub(crate) fn run(order: &Order, tell: Tell<'_>) -> Result<Results, String> {
     rows.iter().flatten().for_each(|row| tell(News::Done(row)));
     let mut jobs = order.jobs.max(1);
     for attempt in 1..=order.attempts {
-        let open =
-            |row: &Option<Judged>| row.as_ref().is_none_or(|row| !row.outcome.is_good() && row.outcome != Outcome::NotPlanted);
+        let open = |row: &Option<Judged>| row.as_ref().is_none_or(|row| may_be_tried_again(&row.fault, &row.outcome));
         let due: Vec<usize> = (0..faults.len()).filter(|index| open(&rows[*index])).collect();
         let last = attempt == order.attempts;
         sittings(seat, &faults, &due, jobs, tell, &mut |index, sitting, tell| {
             let mut judged = judge::judge(&faults[index], &sitting, &allowed);
             judged.attempts = attempt;
             // What will be tried again is told once.
-            if judged.outcome.is_good() || last || order.interrupted.load(Ordering::SeqCst) {
+            if !may_be_tried_again(&faults[index], &judged.outcome) || last || order.interrupted.load(Ordering::SeqCst) {
                 tell(News::Done(&judged));
             }
             rows[index] = Some(judged);
@@ -124,6 +126,10 @@ pub(crate) fn run(order: &Order, tell: Tell<'_>) -> Result<Results, String> {
         jobs = jobs.min(2);
     }
     Ok(Results { rows: rows.into_iter().flatten().collect(), whole, allowed })
+}
+
+fn may_be_tried_again(fault: &Fault, outcome: &Outcome) -> bool {
+    fault.kind == Kind::Mutant && !outcome.is_good() && *outcome != Outcome::NotPlanted
 }
 
 /// Runs some faults, several at a time, and hands out each when it is over.

@@ -262,6 +262,28 @@ fn flags_override_the_environment_and_the_environment_the_file() {
 }
 
 #[test]
+fn an_authority_without_its_key_is_not_written_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let init = |flags: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qkdspec"));
+        command.args(["init", "--pki", "--force"]).args(flags).current_dir(folder.path());
+        said(command.output().expect("the program runs"))
+    };
+    let authority = folder.path().join("pki/ca.pem");
+    let read = || fs::read(&authority).expect("an authority");
+    assert_eq!(init(&[]).0, Some(0));
+    let first = read();
+    assert_eq!(init(&[]).0, Some(0));
+    let second = read();
+    assert_ne!(second, first, "with its key it is written over, if that is wanted");
+    fs::remove_file(folder.path().join("pki/ca.key")).expect("removed");
+    let (code, _, errors) = init(&[]);
+    assert!(code == Some(2) && errors.contains("without ca.key") && errors.contains("not written over"), "{code:?} {errors}");
+    assert_eq!(read(), second);
+    assert_eq!(init(&["--sae-dir", "other"]).0, Some(0));
+}
+
+#[test]
 fn every_command_has_an_example() {
     let bench = Bench::new("");
     let commands = |arguments: &[&str]| -> Vec<String> {

@@ -100,6 +100,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("C54", "KEY-004"),
     ("C55", "KEY-005"),
     ("C56", "KEY-006"),
+    ("C57", "KEY-005"),
 ];
 
 #[test]
@@ -180,15 +181,48 @@ fn trigger(fault: &'static str) -> String {
 
 #[test]
 fn an_sae_behind_a_trigger_is_judged_by_the_wire() {
-    let verdict = |fault, case: &str| {
-        let client = format!("trigger = {:?}\nquiet_s = 5\n", trigger(fault));
+    let judged = |fault, case: &str| {
+        let client = format!("trigger = {:?}\nquiet_s = 3\ntimeout_s = 6\n", trigger(fault));
         let report = run_with(&client, &[Role::Master], &[case]);
-        report.case(&format!("SAE14-{case}")).expect("run").verdict
+        let result = report.case(&format!("SAE14-{case}")).expect("run");
+        (result.verdict, format!("{} {:?}", result.reason, result.checks))
     };
-    assert_eq!(verdict("", "TLS-001"), Verdict::Pass);
-    assert_eq!(verdict("C01", "TLS-001"), Verdict::Fail);
-    assert_eq!(verdict("C43", "ERR-001"), Verdict::Fail);
-    assert_eq!(verdict("", "BAD-001"), Verdict::Skip);
+    for (fault, case, verdict, why) in [
+        ("", "TLS-001", Verdict::Pass, ""),
+        ("C01", "TLS-001", Verdict::Fail, ""),
+        ("", "ERR-001", Verdict::Pass, "1 requests within 0.0 s, then none for"),
+        ("C43", "ERR-001", Verdict::Fail, "requests within"),
+        ("C58", "ERR-001", Verdict::Fail, "requests within"),
+        ("", "ERR-002", Verdict::Pass, "then none for"),
+        ("C44", "ERR-002", Verdict::Fail, "requests within"),
+        ("C58", "ERR-002", Verdict::Inconc, "whether it goes on is not seen"),
+        ("", "BAD-009", Verdict::Pass, "no more taken after"),
+        ("C40", "BAD-009", Verdict::Inconc, "how much memory that needed"),
+        ("C59", "BAD-009", Verdict::Inconc, "still reading"),
+        ("", "BAD-001", Verdict::Skip, "cannot be seen on the wire"),
+    ] {
+        let (is, text) = judged(fault, case);
+        assert!(is == verdict && text.contains(why), "{fault} {case}: {} {text}", is.name());
+    }
+}
+
+/// An SAE that comes by another address of this machine than that of the KMEs' usual one, as one on another machine would.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_sae_elsewhere_comes_to_the_host_that_it_is_told() {
+    let elsewhere = |fault: &str, cases: &[&str], hosts: &str| {
+        let program = std::env::current_exe().expect("this program");
+        let command = format!("SAE_FAULT={fault} exec '{}' --exact the_sae --nocapture", program.display());
+        let client = format!(
+            "exec = {command:?}\ntimeout_s = 10\nhost = \"127.0.0.2\"\nlisten_a = \"127.0.0.2:0\"\nlisten_b = \"127.0.0.2:0\"\n{hosts}"
+        );
+        run_with(&client, &[Role::Master], cases)
+    };
+    let good = elsewhere("", &["TLS-007", "REQ-003"], "hosts = [\"127.0.0.2\"]");
+    assert_eq!((good.with(Verdict::Pass).len(), good.summary.exit), (2, 0), "{:?}", good.cases);
+    assert!(good.case("SAE14-REQ-003").expect("run").reason.contains("no host name"), "{:?}", good.cases);
+    let bad = elsewhere("C07", &["TLS-007"], "");
+    assert_eq!(bad.case("SAE14-TLS-007").expect("run").verdict, Verdict::Fail);
 }
 
 fn qkdspec(arguments: &[&str]) -> Output {
@@ -202,6 +236,13 @@ fn the_program_says_what_is_wrong_with_how_it_is_called() {
     assert_eq!(code(&["run", "sae", "--exec", "true"]), Some(2), "no role");
     assert_eq!(code(&["run", "sae", "--role", "master", "--exec", "true", "DEC-001"]), Some(2), "no case for SAEs");
     assert_eq!(code(&["mock", "kme-pair", "--scenario", "no-such"]), Some(2));
+    for flag in ["--mode=safe", "--budget-keys=1", "--wait-ready=1s", "--retries-inconclusive=2", "--ics=x", "--list-hooks"] {
+        assert_eq!(code(&["run", "sae", "--role", "master", "--exec", "true", "TLS-001", flag]), Some(2), "{flag}");
+        let proxy = qkdspec(&["proxy", "--upstream", "https://127.0.0.1:1", flag]);
+        let text = String::from_utf8_lossy(&proxy.stderr).into_owned();
+        assert!(proxy.status.code() == Some(2) && text.contains("unexpected argument"), "{flag}: {text}");
+    }
+    assert_eq!(code(&["run", "sae", "--role", "master", "--exec", "true", "TLS-001", "--host", "0.0.0.0"]), Some(2));
     assert_eq!(code(&["explain", "SAE14-BAD-004"]), Some(0));
     let listed = qkdspec(&["mock", "kme-pair", "--scenario", "list"]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains("short-key") && listed.status.success());
@@ -211,6 +252,16 @@ fn the_program_says_what_is_wrong_with_how_it_is_called() {
     let text = String::from_utf8_lossy(&mocked.stdout).into_owned();
     assert!(text.contains("KME B https://127.0.0.1:") && text.contains("curl --cacert"), "{text}");
     assert!(folder.path().join("ca.pem").exists() && folder.path().join("sae-red.key").exists());
+    // Half of an authority is somebody's, and stays.
+    for (gone, left) in [("ca.key", "ca.pem"), ("ca.pem", "ca.key")] {
+        let other = tempfile::tempdir().expect("a folder");
+        std::fs::copy(folder.path().join(left), other.path().join(left)).expect("copied");
+        let before = std::fs::read(other.path().join(left)).expect(left);
+        let mocked = qkdspec(&["mock", "kme-pair", "--dir", &other.path().to_string_lossy(), "--seconds", "0"]);
+        let said = String::from_utf8_lossy(&mocked.stderr).into_owned();
+        assert!(mocked.status.code() == Some(2) && said.contains(gone) && said.contains("not written over"), "{said}");
+        assert_eq!(std::fs::read(other.path().join(left)).expect(left), before);
+    }
 }
 
 #[test]
@@ -252,46 +303,115 @@ fn a_report_of_an_sae_has_every_form_and_no_key() {
     assert!(qkdspec(&["report", &path("r.json"), "--to", "md,text,sarif"]).status.success());
 }
 
-/// What a proxy makes of one Get key request of an SAE with that fault, at a KME with that one.
-fn through_proxy(kme: &'static str, sae: &str) -> Report {
-    let pair = Pair::start(kme);
-    let path = |name: &str| pair.folder.path().join("pki").join(name).to_string_lossy().into_owned();
-    let upstream =
-        pair.toml.lines().find_map(|line| line.strip_prefix("base_url = ")).expect("a URL").trim_matches('"').to_owned();
-    let report = path("report.json");
-    let mut proxy = Command::new(env!("CARGO_BIN_EXE_qkdspec"))
-        .args(["proxy", "--upstream", &upstream, "--ca", &path("ca.pem"), "--cert", &path("kme-a.pem"), "--sae-id", "red"])
-        .args(["--client-ca", &path("ca.pem"), "--sae-cert", &path("red.pem"), "--requests", "1", "--seconds", "60"])
-        .args(["--report", &report, "--strict"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut output = BufReader::new(proxy.stdout.take().expect("its output"));
-    let mut line = String::new();
-    output.read_line(&mut line).expect("a line");
-    let url = line.split(' ').next().unwrap_or_default();
-    let client = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "the_sae", "--nocapture"])
-        .envs([("SAE_FAULT", sae), ("QKDSPEC_SCENARIO", "get-key"), ("QKDSPEC_KME", url), ("QKDSPEC_KME_ID", "kme-a")])
-        .envs([("QKDSPEC_SAE", "red"), ("QKDSPEC_PEER", "blue"), ("QKDSPEC_FP_SALT", "x")])
-        .envs([("QKDSPEC_CERT", path("red.pem")), ("QKDSPEC_KEY", path("red.key")), ("QKDSPEC_CA", path("ca.pem"))])
-        .output()
-        .expect("the SAE runs");
-    let mut rest = String::new();
-    output.read_to_string(&mut rest).expect("its output");
-    assert!(proxy.wait().is_ok());
-    assert!(client.status.success(), "{}{rest}", String::from_utf8_lossy(&client.stderr));
-    serde_json::from_str(&std::fs::read_to_string(report).expect("a report")).expect("JSON")
+#[test]
+fn a_key_in_an_address_does_not_lose_the_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("r.json").to_string_lossy().into_owned();
+    let program = std::env::current_exe().expect("this program");
+    let command = format!("SAE_FAULT=C57 exec '{}' --exact the_sae --nocapture", program.display());
+    let arguments = ["run", "sae", "--role", "master", "--exec", &command, "REQ-001", "--config", "absent", "--report", &path];
+    let run = qkdspec(&arguments);
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+    let report: Report = serde_json::from_str(&std::fs::read_to_string(path).expect("a report")).expect("JSON");
+    // It was taken out where it came in, so that the last gate had nothing to take out or to withhold.
+    assert_eq!(report.observations.get("redaction"), None);
+    assert!(
+        report.case("SAE14-REQ-001").expect("run").evidence.iter().any(|seen| seen.request.line.contains("status?key=\u{2026}"))
+    );
 }
+
+/// A proxy in front of a KME; what it says, and its report.
+struct Proxied {
+    pair: Pair,
+    sae: Output,
+    code: Option<i32>,
+    screen: String,
+    text: String,
+}
+
+impl Proxied {
+    fn path(pair: &Pair, name: &str) -> String {
+        pair.folder.path().join("pki").join(name).to_string_lossy().into_owned()
+    }
+
+    /// What a proxy makes of the requests of an SAE with that fault, at a KME with that one, or at another place.
+    fn new(kme: &'static str, sae: &str, upstream: Option<&str>, flags: &[&str]) -> Self {
+        let pair = Pair::start(kme);
+        let path = |name: &str| Self::path(&pair, name);
+        let url =
+            pair.toml.lines().find_map(|line| line.strip_prefix("base_url = ")).expect("a URL").trim_matches('"').to_owned();
+        let (report, html) = (path("report.json"), path("report.html"));
+        let mut proxy = Command::new(env!("CARGO_BIN_EXE_qkdspec"))
+            .args(["proxy", "--upstream", upstream.unwrap_or(&url), "--ca", &path("ca.pem"), "--cert", &path("kme-a.pem")])
+            .args(["--client-ca", &path("ca.pem"), "--sae-cert", &path("red.pem"), "--sae-id", "red"])
+            .args(["--report", &report, "--html", &html, "--strict"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut output = BufReader::new(proxy.stdout.take().expect("its output"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line");
+        let url = line.split(' ').next().unwrap_or_default();
+        let client = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "the_sae", "--nocapture"])
+            .envs([("SAE_FAULT", sae), ("QKDSPEC_SCENARIO", "get-key"), ("QKDSPEC_KME", url), ("QKDSPEC_KME_ID", "kme-a")])
+            .envs([("QKDSPEC_SAE", "red"), ("QKDSPEC_PEER", "blue"), ("QKDSPEC_FP_SALT", "x")])
+            .envs([("QKDSPEC_CERT", path("red.pem")), ("QKDSPEC_KEY", path("red.key")), ("QKDSPEC_CA", path("ca.pem"))])
+            .output()
+            .expect("the SAE runs");
+        let mut screen = String::new();
+        output.read_to_string(&mut screen).expect("its output");
+        let code = proxy.wait().expect("it ends").code();
+        let text = std::fs::read_to_string(report).expect("a report");
+        Self { pair, sae: client, code, screen, text }
+    }
+
+    fn report(&self) -> Report {
+        serde_json::from_str(&self.text).expect("JSON")
+    }
+
+    /// Cases that complain.
+    fn bad(&self) -> String {
+        let report = self.report();
+        assert!(self.sae.status.success(), "{}{}", String::from_utf8_lossy(&self.sae.stderr), self.screen);
+        [report.with(Verdict::Fail), report.with(Verdict::Warn), report.with(Verdict::Error)].concat().join(" ")
+    }
+}
+
+const ONE: [&str; 4] = ["--seconds", "60", "--requests", "1"];
 
 #[test]
 fn a_proxy_judges_both_sides() {
-    let bad = |report: &Report| {
-        [report.with(Verdict::Fail), report.with(Verdict::Warn), report.with(Verdict::Error)].concat().join(" ")
-    };
-    let good = through_proxy("", "");
-    assert_eq!((bad(&good).as_str(), good.summary.exit), ("", 0));
-    assert!(good.with(Verdict::Pass).len() > 10, "{:?}", good.with(Verdict::Pass));
-    assert_eq!(bad(&through_proxy("M074", "")), "014-ENC-035");
-    assert_eq!(bad(&through_proxy("", "C11")), "SAE14-REQ-001");
+    let good = Proxied::new("", "", None, &ONE);
+    assert_eq!((good.bad().as_str(), good.code), ("", Some(0)));
+    assert!(good.report().with(Verdict::Pass).len() > 10, "{:?}", good.report().with(Verdict::Pass));
+    assert_eq!(Proxied::new("M074", "", None, &ONE).bad(), "014-ENC-035");
+    assert_eq!(Proxied::new("", "C11", None, &ONE).bad(), "SAE14-REQ-001");
+}
+
+#[test]
+fn a_proxy_in_front_of_nothing_proves_nothing() {
+    // The SAE tries three times.
+    let dead = Proxied::new("", "", Some("https://127.0.0.1:1"), &["--seconds", "60", "--requests", "3"]);
+    let report = dead.report();
+    assert_eq!((dead.code, report.summary.outcome.as_str()), (Some(3), "inconclusive"), "{}", dead.screen);
+    let case = report.case("014-WIR-001").expect("a case of the KME");
+    assert!(case.verdict == Verdict::Inconc && case.reason.contains("the KME answered none of 3 requests"), "{}", case.reason);
+    assert_eq!(report.case("SAE14-REQ-001").expect("a case of the SAE").verdict, Verdict::Pass);
+    assert!(report.observations["requests without an answer"].starts_with("3, first: "), "{:?}", report.observations);
+    let unheard = Proxied::new("", "C04", Some("https://127.0.0.1:1"), &["--seconds", "1"]);
+    assert!(unheard.code == Some(3) && !unheard.report().with(Verdict::Inconc).is_empty(), "{}", unheard.screen);
+}
+
+#[test]
+fn a_proxy_shows_neither_keys_nor_key_ids() {
+    let proxied = Proxied::new("", "C57", None, &["--seconds", "60", "--requests", "2", "--hide-key-ids"]);
+    let said = String::from_utf8_lossy(&proxied.sae.stdout).into_owned();
+    let id = said.lines().find_map(|line| line.split_once(' ').filter(|(id, _)| id.len() == 36)).expect("a key ID").0;
+    let html = std::fs::read_to_string(Proxied::path(&proxied.pair, "report.html")).expect("a page");
+    for (name, text) in [("report", &proxied.text), ("page", &html), ("screen", &proxied.screen)] {
+        assert!(!text.to_lowercase().contains(&id.to_lowercase()), "the {name} has {id}");
+    }
+    assert!(proxied.text.contains("<ID ") && proxied.text.contains("status?key=\u{2026}"), "{}", proxied.text);
 }

@@ -42,7 +42,7 @@ impl StandIn {
         fs::write(folder.path().join("list.json"), format!("[{}]", list.join(","))).expect("written");
         let script = format!(
             "#!/bin/sh\nhere=$(dirname \"$0\")\n[ \"$1\" = list ] && exec cat \"$here/list.json\"\nfault=none\n\
-             [ \"$2\" = --fault ] && fault=$3\necho $$ >>\"$here/pids\"\n{serve}\n"
+             [ \"$2\" = --fault ] && fault=$3\necho $$ >>\"$here/pids\"\necho $fault >>\"$here/faults\"\n{serve}\n"
         );
         let path = folder.path().join("faulty");
         fs::write(&path, script).expect("written");
@@ -174,4 +174,17 @@ fn an_interruption_ends_everything() {
     let (code, text) = said(&running.wait_with_output().expect("it ends"));
     assert_eq!(code, Some(130), "{text}");
     faulty.assert_gone();
+}
+
+#[test]
+fn only_a_planted_fault_is_tried_again() {
+    let faulty = StandIn::new(&[("M102", "mutant", ""), ("B02", "variant", "M056"), ("H05", "hostile", "")], "exit 3");
+    let mut command = selftest(&faulty.path());
+    let (code, text) =
+        said(&command.args(["--patience", "1", "--attempts", "3", "--only", "M102,B02,H05"]).output().expect("the program runs"));
+    assert_eq!(code, Some(1), "{text}");
+    let started = fs::read_to_string(faulty.folder.path().join("faults")).expect("it was started");
+    let tries = |id: &str| started.lines().filter(|line| *line == id).count();
+    assert_eq!((tries("M102"), tries("B02"), tries("H05")), (3, 1, 1), "{text}");
+    assert!(text.contains("mutants that needed more than one try: 0 of 1"), "{text}");
 }

@@ -45,7 +45,11 @@ impl Init {
         let beside = self.out.parent().unwrap_or(Path::new(""));
         let folder = beside.join(&self.sae_dir);
         if self.pki {
-            if folder.join("ca.pem").exists() && !self.force {
+            let is_there = |name: &str| folder.join(name).exists();
+            if is_there("ca.pem") && !is_there("ca.key") {
+                return Err(RunError::Usage(pki::keyless(&folder)));
+            }
+            if (is_there("ca.pem") || is_there("ca.key")) && !self.force {
                 return Err(RunError::Usage(format!(
                     "{} holds certificates already; --force writes over them",
                     folder.display()

@@ -1,5 +1,6 @@
 //! Flags that several commands share.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +10,10 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::{writable, write_file};
 use crate::config::Config;
 use crate::lab::Mode;
-use crate::run::{Options, RunError};
+use crate::run::{Guarded, Options, RunError};
 
 /// Which cases.
 #[derive(Args, Clone, Debug, Default)]
@@ -23,12 +25,19 @@ pub(super) struct Selection {
     pub(super) skip: Vec<String>,
 }
 
+/// The configuration.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ConfigFile {
+    /// The configuration
+    #[arg(long, env = "QKDSPEC_CONFIG", default_value = "qkdspec.toml")]
+    pub(super) config: PathBuf,
+}
+
 /// Files that are read.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Inputs {
-    /// The configuration
-    #[arg(long, env = "QKDSPEC_CONFIG", default_value = "qkdspec.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
     /// Known deviations
     #[arg(long, env = "QKDSPEC_EXPECTED")]
     expected: Option<PathBuf>,
@@ -47,13 +56,9 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub(super) fn path(&self) -> &Path {
-        &self.config
-    }
-
     /// The configuration with what the flags change in it.
     pub(super) fn config(&self) -> Result<Config, RunError> {
-        let mut config = Config::load(&self.config)?;
+        let mut config = Config::load(&self.file.config)?;
         if let Some(path) = &self.ics {
             config.claim(path)?;
         }
@@ -86,42 +91,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How to run.
+/// How to judge and to report, whatever is under test.
 #[derive(Args, Clone, Debug)]
-pub(super) struct RunFlags {
-    /// safe (nothing that can deliver a key), normal, or destructive (drain, restart, cut)
-    #[arg(long, env = "QKDSPEC_MODE", default_value = "normal", value_parser = ["safe", "normal", "destructive"])]
-    mode: String,
-    /// Keys that may be delivered, at most
-    #[arg(long, env = "QKDSPEC_BUDGET_KEYS")]
-    budget_keys: Option<u64>,
-    /// Bits of key that may be delivered, at most
-    #[arg(long, env = "QKDSPEC_BUDGET_BITS")]
-    budget_bits: Option<u64>,
+pub(super) struct Output {
     /// Levels that fail the run
     #[arg(long, env = "QKDSPEC_FAIL_ON", default_value = "S,R")]
     fail_on: String,
     /// The same as --fail-on S,R,D,H
     #[arg(long, env = "QKDSPEC_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
-    /// Hexadecimal; repeats a run
-    #[arg(long, env = "QKDSPEC_SEED")]
-    seed: Option<String>,
-    /// Run in an order drawn from the seed
-    #[arg(long, env = "QKDSPEC_SHUFFLE", value_parser = BoolishValueParser::new())]
-    shuffle: bool,
-    /// Wait so long for the KMEs to answer, as 60s
-    #[arg(long, env = "QKDSPEC_WAIT_READY", value_name = "TIME", default_value = "0s", value_parser = duration)]
-    wait_ready: Duration,
-    /// End at the first failure
-    #[arg(long, env = "QKDSPEC_FAIL_FAST", value_parser = BoolishValueParser::new())]
-    fail_fast: bool,
-    /// Run an inconclusive case so many times more
-    #[arg(long, env = "QKDSPEC_RETRIES_INCONCLUSIVE", default_value_t = 1)]
-    retries_inconclusive: u32,
-    /// Permit plain HTTP; the report is not valid for claims
-    #[arg(long, env = "QKDSPEC_INSECURE_LAB", value_parser = BoolishValueParser::new())]
-    insecure_lab: bool,
     /// Exchanges in the report: of all cases, of those that did not pass, or none
     #[arg(long, env = "QKDSPEC_EVIDENCE", default_value = "all", value_parser = ["all", "fail", "none"])]
     evidence: String,
@@ -133,32 +111,74 @@ pub(super) struct RunFlags {
     quiet: bool,
     /// No colours
     #[arg(long, env = "QKDSPEC_NO_COLOR", value_parser = BoolishValueParser::new())]
-    pub(super) no_color: bool,
+    no_color: bool,
     /// Break lines at so many columns
     #[arg(long, env = "QKDSPEC_WIDTH", value_parser = clap::value_parser!(u16).range(40..))]
     width: Option<u16>,
-    /// List the hooks, which cases need them, and whether they are configured; run nothing
-    #[arg(long)]
-    pub(super) list_hooks: bool,
     /// Write the report (JSON)
     #[arg(long, env = "QKDSPEC_REPORT", value_name = "PATH")]
-    pub(super) report: Option<PathBuf>,
+    report: Option<PathBuf>,
     /// Write JUnit XML
     #[arg(long, env = "QKDSPEC_JUNIT", value_name = "PATH")]
-    pub(super) junit: Option<PathBuf>,
+    junit: Option<PathBuf>,
     /// Write an HTML page
     #[arg(long, env = "QKDSPEC_HTML", value_name = "PATH")]
-    pub(super) html: Option<PathBuf>,
+    html: Option<PathBuf>,
     /// Write SARIF
     #[arg(long, env = "QKDSPEC_SARIF", value_name = "PATH")]
-    pub(super) sarif: Option<PathBuf>,
+    sarif: Option<PathBuf>,
     /// Write Markdown
     #[arg(long, env = "QKDSPEC_MD", value_name = "PATH")]
-    pub(super) md: Option<PathBuf>,
+    md: Option<PathBuf>,
 }
 
-impl RunFlags {
-    pub(super) fn options(&self, inputs: &Inputs, selection: Selection) -> Result<Options, RunError> {
+impl Output {
+    /// With `out` as the screen.
+    pub(super) fn options(&self, expected: Option<PathBuf>, out: &impl IsTerminal) -> Options {
+        Options {
+            fail_on: if self.strict { "S,R,D,H".to_owned() } else { self.fail_on.clone() },
+            expected,
+            evidence: self.evidence.clone(),
+            hide_key_ids: self.hide_key_ids,
+            quiet: self.quiet,
+            colour: out.is_terminal() && !self.no_color && std::env::var_os("NO_COLOR").is_none(),
+            width: self.width.map(usize::from),
+            ..Options::default()
+        }
+    }
+
+    /// Runs, and writes the report in the forms that are wanted; gives the exit code.
+    pub(super) fn written(&self, run: impl FnOnce() -> Result<Guarded, RunError>) -> Result<u8, RunError> {
+        let forms: [(_, &'static str); 5] =
+            [(&self.report, "json"), (&self.junit, "junit"), (&self.html, "html"), (&self.sarif, "sarif"), (&self.md, "md")];
+        let wanted: Vec<_> = forms.into_iter().filter_map(|(path, form)| Some((path.as_deref()?, form))).collect();
+        // Better now than after the keys are spent.
+        wanted.iter().try_for_each(|(path, _)| writable(path))?;
+        let guarded = run()?;
+        let write = |(path, form): &(&Path, &'static str)| write_file(path, &guarded.rendered(form)?);
+        // One that cannot be written does not keep the others from being written.
+        let written: Vec<_> = wanted.iter().map(write).collect();
+        written.into_iter().collect::<Result<(), _>>()?;
+        Ok(guarded.report.summary.exit)
+    }
+}
+
+/// In which order, and how far.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Order {
+    /// Hexadecimal; repeats a run
+    #[arg(long, env = "QKDSPEC_SEED")]
+    seed: Option<String>,
+    /// Run in an order drawn from the seed
+    #[arg(long, env = "QKDSPEC_SHUFFLE", value_parser = BoolishValueParser::new())]
+    shuffle: bool,
+    /// End at the first failure
+    #[arg(long, env = "QKDSPEC_FAIL_FAST", value_parser = BoolishValueParser::new())]
+    fail_fast: bool,
+}
+
+impl Order {
+    pub(super) fn applied(&self, options: Options, selection: Selection) -> Result<Options, RunError> {
         let seed = self.seed.as_deref().map(|seed| {
             let digits = seed.strip_prefix("0x").unwrap_or(seed);
             u64::from_str_radix(digits, 16).map_err(|_| RunError::Usage(format!("--seed {seed}: hexadecimal digits, 16 at most")))
@@ -166,28 +186,60 @@ impl RunFlags {
         Ok(Options {
             select: selection.select,
             skip: selection.skip,
+            seed: seed.transpose()?,
+            shuffle: self.shuffle,
+            fail_fast: self.fail_fast,
+            ..options
+        })
+    }
+}
+
+/// How to run against KMEs.
+#[derive(Args, Clone, Debug)]
+pub(super) struct RunFlags {
+    /// safe (nothing that can deliver a key), normal, or destructive (drain, restart, cut)
+    #[arg(long, env = "QKDSPEC_MODE", default_value = "normal", value_parser = ["safe", "normal", "destructive"])]
+    mode: String,
+    /// Keys that may be delivered, at most
+    #[arg(long, env = "QKDSPEC_BUDGET_KEYS")]
+    budget_keys: Option<u64>,
+    /// Bits of key that may be delivered, at most
+    #[arg(long, env = "QKDSPEC_BUDGET_BITS")]
+    budget_bits: Option<u64>,
+    #[command(flatten)]
+    order: Order,
+    /// Wait so long for the KMEs to answer, as 60s
+    #[arg(long, env = "QKDSPEC_WAIT_READY", value_name = "TIME", default_value = "0s", value_parser = duration)]
+    wait_ready: Duration,
+    /// Run an inconclusive case so many times more
+    #[arg(long, env = "QKDSPEC_RETRIES_INCONCLUSIVE", default_value_t = 1)]
+    retries_inconclusive: u32,
+    /// Permit plain HTTP; the report is not valid for claims
+    #[arg(long, env = "QKDSPEC_INSECURE_LAB", value_parser = BoolishValueParser::new())]
+    insecure_lab: bool,
+    /// List the hooks, which cases need them, and whether they are configured; run nothing
+    #[arg(long)]
+    pub(super) list_hooks: bool,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+impl RunFlags {
+    pub(super) fn options(&self, inputs: &Inputs, selection: Selection, out: &impl IsTerminal) -> Result<Options, RunError> {
+        let options = Options {
             mode: match self.mode.as_str() {
                 "safe" => Mode::Safe,
                 "destructive" => Mode::Destructive,
                 _ => Mode::Normal,
             },
-            seed: seed.transpose()?,
-            shuffle: self.shuffle,
-            fail_on: if self.strict { "S,R,D,H".to_owned() } else { self.fail_on.clone() },
             budget_keys: self.budget_keys,
             budget_bits: self.budget_bits,
             insecure_lab: self.insecure_lab,
-            expected: inputs.expected.clone(),
             wait_ready: self.wait_ready,
-            fail_fast: self.fail_fast,
             retries_inconclusive: self.retries_inconclusive,
-            evidence: self.evidence.clone(),
-            hide_key_ids: self.hide_key_ids,
-            quiet: self.quiet,
-            colour: false,
-            width: self.width.map(usize::from),
-            interrupted: Arc::default(),
-        })
+            ..self.output.options(inputs.expected.clone(), out)
+        };
+        self.order.applied(options, selection)
     }
 }
 

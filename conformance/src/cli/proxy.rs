@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
-use super::options::{self, Inputs, RunFlags, Selection};
+use super::options::{self, Output};
 use crate::proxy::{Settings, run};
-use crate::report::Report;
-use crate::run::RunError;
+use crate::run::{Options, RunError};
 
 /// Where it stands.
 #[derive(Args, Debug)]
@@ -47,16 +47,19 @@ pub(super) struct Proxy {
     /// End after so many requests
     #[arg(long)]
     requests: Option<u64>,
+    /// Known deviations
+    #[arg(long, env = "QKDSPEC_EXPECTED")]
+    expected: Option<PathBuf>,
+    /// Permit plain HTTP; the report is not valid for claims
+    #[arg(long, env = "QKDSPEC_INSECURE_LAB", value_parser = BoolishValueParser::new())]
+    insecure_lab: bool,
     #[command(flatten)]
-    inputs: Inputs,
-    #[command(flatten)]
-    flags: Box<RunFlags>,
+    output: Output,
 }
 
 impl Proxy {
-    pub(super) fn perform(self, out: &mut (impl Write + IsTerminal)) -> Result<(Report, Box<RunFlags>), RunError> {
-        let mut options = self.flags.options(&self.inputs, Selection::default())?;
-        options.colour = out.is_terminal() && !self.flags.no_color && std::env::var_os("NO_COLOR").is_none();
+    pub(super) fn perform(self, out: &mut (impl Write + IsTerminal)) -> Result<u8, RunError> {
+        let options = Options { insecure_lab: self.insecure_lab, ..self.output.options(self.expected, out) };
         options::watch_interrupts(&options.interrupted);
         let settings = Settings {
             upstream: self.upstream,
@@ -71,7 +74,6 @@ impl Proxy {
             seconds: self.seconds,
             requests: self.requests,
         };
-        let report = run(&settings, &options, out)?;
-        Ok((report, self.flags))
+        self.output.written(|| run(&settings, &options, out))
     }
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::options::{self, Inputs, RunFlags, Selection};
+use super::options::{self, ConfigFile, Order, Output, Selection};
+use crate::bounds::{SHOWN, TOLD};
 use crate::config::{IdField, Side};
-use crate::player::{self, Pki, Player, SCENARIOS, kme_id};
-use crate::report::Report;
+use crate::player::{self, Pki, Player, SCENARIOS, Site, kme_id};
 use crate::run::RunError;
-use crate::sae::{ClientConfig, Role, TASKS, run_sae};
+use crate::sae::{ClientConfig, Role, TASKS, run_sae_guarded};
 use crate::secret::Vault;
 
 /// Which end the SAE under test is.
@@ -42,20 +42,36 @@ pub(super) struct SaeRun {
     /// An SAE has to give up by itself within so many seconds, instead of [client] timeout_s
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<f64>,
+    /// Host in the KMEs' URLs, instead of [client] host; an SAE on another machine needs one that leads here
+    #[arg(long, env = "QKDSPEC_HOST")]
+    host: Option<String>,
+    /// Where KME A listens, instead of [client] listen_a
+    #[arg(long, env = "QKDSPEC_LISTEN_A", value_name = "ADDRESS:PORT")]
+    listen_a: Option<SocketAddr>,
+    /// Where KME B listens, instead of [client] listen_b
+    #[arg(long, env = "QKDSPEC_LISTEN_B", value_name = "ADDRESS:PORT")]
+    listen_b: Option<SocketAddr>,
     #[command(flatten)]
-    inputs: Inputs,
+    file: ConfigFile,
+    /// Known deviations
+    #[arg(long, env = "QKDSPEC_EXPECTED")]
+    expected: Option<PathBuf>,
     #[command(flatten)]
-    pub(super) flags: Box<RunFlags>,
+    order: Order,
+    #[command(flatten)]
+    output: Box<Output>,
 }
 
 impl SaeRun {
-    /// Runs, and gives the report and where it goes.
-    pub(super) fn perform(self, out: &mut (impl Write + IsTerminal)) -> Result<(Report, Box<RunFlags>), RunError> {
-        let mut config = match &self.exec {
-            Some(command) if !self.inputs.path().exists() => ClientConfig::for_command(command)?,
-            Some(command) => ClientConfig::load_for(self.inputs.path(), command)?,
-            None => ClientConfig::load(self.inputs.path())?,
+    /// Runs, writes the report, and gives the exit code.
+    pub(super) fn perform(self, out: &mut (impl Write + IsTerminal)) -> Result<u8, RunError> {
+        let path = &self.file.config;
+        let config = match &self.exec {
+            Some(command) if !path.exists() => ClientConfig::for_command(command)?,
+            Some(command) => ClientConfig::load_for(path, command)?,
+            None => ClientConfig::load(path)?,
         };
+        let mut config = config.at(self.host.as_deref(), [self.listen_a, self.listen_b])?;
         if let Some(seconds) = self.timeout {
             config = config.with_timeout(seconds);
         }
@@ -64,11 +80,9 @@ impl SaeRun {
             RoleFlag::Slave => &[Role::Slave],
             RoleFlag::Both => &[Role::Master, Role::Slave],
         };
-        let mut options = self.flags.options(&self.inputs, self.selection)?;
-        options.colour = out.is_terminal() && !self.flags.no_color && std::env::var_os("NO_COLOR").is_none();
+        let options = self.order.applied(self.output.options(self.expected, out), self.selection)?;
         options::watch_interrupts(&options.interrupted);
-        let report = run_sae(config, roles, &options, out)?;
-        Ok((report, self.flags))
+        self.output.written(|| run_sae_guarded(config, roles, &options, out))
     }
 }
 
@@ -152,11 +166,11 @@ impl Mock {
             None => std::env::temp_dir().join(format!("qkdspec-mock-{}", std::process::id())),
         };
         let saes = [self.master.as_str(), &self.slave];
-        let pki =
-            Arc::new(Pki::new(&folder, &self.host, Some(field), &saes, self.client_ca.as_deref()).map_err(RunError::Usage)?);
-        let vault = Arc::new(Vault::new().map_err(RunError::Usage)?);
         let listen = [self.listen_a, self.listen_b];
-        let player = Player::start(pki.clone(), vault, "mock", &self.host, listen).map_err(RunError::Usage)?;
+        let site = Site { host: self.host.clone(), hosts: Vec::new(), listen, listen_plain: None };
+        let pki = Arc::new(Pki::new(&folder, &site, Some(field), &saes, self.client_ca.as_deref()).map_err(RunError::Usage)?);
+        let vault = Arc::new(Vault::new().map_err(RunError::Usage)?);
+        let player = Player::start(pki.clone(), vault.clone(), "mock", &site).map_err(RunError::Usage)?;
         let stage = player.play(scenario).map_err(RunError::Usage)?;
         writeln!(out, "{}: {}", scenario.id, scenario.what)?;
         for (side, sae, peer, call) in [
@@ -177,15 +191,15 @@ impl Mock {
         }
         writeln!(out, "\nrequests, as they come; keys are not shown:")?;
         out.flush()?;
-        self.watch(&stage, out)
+        self.watch(&stage, &vault, out)
     }
 
     /// Tells what comes, until the time is over or Ctrl-C.
-    fn watch(&self, stage: &player::Stage, out: &mut dyn Write) -> Result<(), RunError> {
+    fn watch(&self, stage: &player::Stage, vault: &Vault, out: &mut dyn Write) -> Result<(), RunError> {
         let began = std::time::Instant::now();
         let interrupted = Arc::new(AtomicBool::new(false));
         options::watch_interrupts(&interrupted);
-        let (mut requests, mut connections) = (0, 0);
+        let (mut requests, mut connections, mut told_of_more) = (0, 0, false);
         while !interrupted.load(Ordering::SeqCst) && self.seconds.is_none_or(|seconds| began.elapsed().as_secs() < seconds) {
             thread::sleep(Duration::from_millis(100));
             let journal = stage.journal();
@@ -195,12 +209,16 @@ impl Mock {
                 }
                 connections += 1;
                 let what = connection.failed.as_deref().or(connection.tls.as_deref()).unwrap_or("no handshake");
-                writeln!(out, "{} connection: {}", connection.side.letter(), crate::lab::printable(what))?;
+                writeln!(out, "{} connection: {}", connection.side.letter(), vault.told(what, TOLD))?;
             }
             for seen in journal.requests.iter().skip(requests) {
                 requests += 1;
-                let line = crate::lab::printable(&format!("{} {}", seen.asked.method, seen.asked.target));
+                let line = vault.told(&format!("{} {}", seen.asked.method, seen.asked.target), SHOWN);
                 writeln!(out, "{} {line} -> {} {}", seen.side.letter(), seen.status, seen.cut.as_deref().unwrap_or(&seen.shown))?;
+            }
+            if journal.dropped().is_some() && !told_of_more {
+                told_of_more = true;
+                writeln!(out, "what comes from now on is answered, and not shown")?;
             }
             out.flush()?;
         }

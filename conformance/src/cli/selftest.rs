@@ -33,8 +33,8 @@ pub(super) struct Selftest {
     /// Pairs of KMEs at a time
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
-    /// Run a fault so many times, at most, until it shows as it ought to
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=10))]
+    /// Run a KME with a planted fault so many times, at most, until it shows as it ought to; odd and hostile KMEs are run once
+    #[arg(long, value_name = "N", default_value_t = selftest::ATTEMPTS, value_parser = clap::value_parser!(u16).range(1..=10))]
     attempts: u16,
     /// Seconds that a pair may take to be ready, and to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -221,9 +221,11 @@ fn summary(results: &Results, out: &mut dyn Write) -> Result<bool, RunError> {
         }
     }
     let again: Vec<_> = results.rows.iter().filter(|row| row.attempts > 1 && row.outcome.is_good()).collect();
-    if !again.is_empty() {
-        let ids: Vec<_> = again.iter().map(|row| row.fault.id.as_str()).collect();
-        writeln!(out, "as they ought to be when run again only: {}", ids.join(" "))?;
+    let mutants = results.rows.iter().filter(|row| row.fault.kind == Kind::Mutant).count();
+    if mutants > 0 {
+        let ids: String = again.iter().map(|row| format!(" {}", row.fault.id)).collect();
+        let ids = if ids.is_empty() { ids } else { format!(":{ids}") };
+        writeln!(out, "mutants that needed more than one try: {} of {mutants}{ids}", again.len())?;
     }
     let mut good = bad.is_empty();
     if results.whole {

@@ -1,5 +1,7 @@
 //! What a ClientHello says.
 
+use crate::bounds::OFFERED;
+
 /// The members that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hello {
@@ -23,6 +25,18 @@ pub(crate) enum First {
     /// An HTTP request without TLS.
     PlainHttp,
     Garbage,
+}
+
+impl First {
+    /// The same, of bounded length.
+    pub(super) fn kept(&self) -> Self {
+        let mut kept = self.clone();
+        if let Self::Hello(hello) = &mut kept {
+            hello.versions.truncate(OFFERED);
+            hello.suites.truncate(OFFERED);
+        }
+        kept
+    }
 }
 
 /// Looks at the first octets.

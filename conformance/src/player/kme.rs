@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::pki::kme_id;
 use super::scenario::Fault;
+use crate::bounds::STORED;
 use crate::config::Side;
 use crate::ctx::mandated;
 
@@ -250,6 +251,9 @@ fn enc_keys(request: &Value, keys: &mut Keys, fault: Fault) -> Said {
     }
     if some("extension_optional") && fault == Fault::OptionalRefused {
         return Said::error(400, mandated::OPTIONAL);
+    }
+    if keys.stored.len() >= STORED {
+        return Said::error(503, "no more keys in this scenario");
     }
     let drawn = match (&keys.last, fault) {
         (Some(last), Fault::RepeatedId) => last.clone(),

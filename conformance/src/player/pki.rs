@@ -12,10 +12,12 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use zeroize::Zeroizing;
 
+use super::Site;
 use super::scenario::Fault;
 use crate::config::{IdField, Side};
-use crate::pki::{private, public};
+use crate::pki::{keyless, private, public};
 use crate::wire::{load_certificates, provider};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,7 +31,7 @@ pub(crate) struct Pki {
     trusted: RootCertStore,
     folder: PathBuf,
     field: Option<IdField>,
-    host: String,
+    hosts: Vec<String>,
 }
 
 impl Pki {
@@ -38,7 +40,7 @@ impl Pki {
     /// `foreign`: PEM file of another authority whose SAEs are trusted.
     pub(crate) fn new(
         folder: &Path,
-        host: &str,
+        site: &Site,
         field: Option<IdField>,
         saes: &[&str],
         foreign: Option<&Path>,
@@ -47,12 +49,18 @@ impl Pki {
         let (certificate, key) = (folder.join("ca.pem"), folder.join("ca.key"));
         let failed = |error: rcgen::Error| error.to_string();
         let name = "qkdspec player authority";
-        let authority = match (fs::read_to_string(&certificate), fs::read_to_string(&key)) {
-            (Ok(pem), Ok(secret)) => {
+        let authority = match (certificate.exists(), key.exists()) {
+            (true, true) => {
+                let read = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+                let (pem, secret) = (read(&certificate)?, Zeroizing::new(read(&key)?));
                 let secret = KeyPair::from_pem(&secret).map_err(|error| format!("{}: {error}", key.display()))?;
                 Issuer::from_ca_cert_pem(&pem, secret).map_err(|error| format!("{}: {error}", certificate.display()))?
             }
-            _ => {
+            (true, false) => return Err(keyless(folder)),
+            (false, true) => {
+                return Err(format!("{} is there without ca.pem: it is not written over; name another folder", key.display()));
+            }
+            (false, false) => {
                 let secret = KeyPair::generate().map_err(failed)?;
                 let params = authority(name);
                 public(&certificate, &params.self_signed(&secret).map_err(failed)?.pem())?;
@@ -60,6 +68,8 @@ impl Pki {
                 Issuer::new(params, secret)
             }
         };
+        let mut hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        hosts.extend(std::iter::once(&site.host).chain(&site.hosts).cloned());
         let stranger = Issuer::new(self::authority(name), KeyPair::generate().map_err(failed)?);
         let mut trusted = RootCertStore::empty();
         for path in [Some(certificate.as_path()), foreign].into_iter().flatten() {
@@ -67,7 +77,7 @@ impl Pki {
                 trusted.add(root).map_err(|error| format!("{}: {error}", path.display()))?;
             }
         }
-        let pki = Self { authority, stranger, trusted, folder: folder.to_owned(), field, host: host.to_owned() };
+        let pki = Self { authority, stranger, trusted, folder: folder.to_owned(), field, hosts };
         for sae in saes {
             let mut params = leaf(sae, 365);
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -137,12 +147,8 @@ impl Pki {
         match fault {
             Fault::OtherHost => params.subject_alt_names.push(dns("kme-elsewhere.invalid")?),
             _ => {
-                params.subject_alt_names.push(dns("localhost")?);
-                params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
-                params.subject_alt_names.push(SanType::IpAddress(std::net::Ipv6Addr::LOCALHOST.into()));
-                match self.host.parse() {
-                    Ok(address) => params.subject_alt_names.push(SanType::IpAddress(address)),
-                    Err(_) => params.subject_alt_names.push(dns(&self.host)?),
+                for host in &self.hosts {
+                    params.subject_alt_names.push(host.parse().map(SanType::IpAddress).or_else(|_| dns(host))?);
                 }
             }
         }

@@ -75,6 +75,13 @@ pub(crate) enum Fault {
     RepeatedId,
 }
 
+impl Fault {
+    /// Whether every try is refused or lost: then what matters is whether the SAE goes on trying.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(self, Self::Unauthorised | Self::ServerError | Self::ConnectionLost)
+    }
+}
+
 /// An entry of the table.
 #[derive(Debug)]
 pub(crate) struct Scenario {

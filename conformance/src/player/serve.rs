@@ -15,12 +15,11 @@ use super::kme::{self, Asked};
 use super::scenario::Fault;
 use super::spoil::{Fate, Moment, Shaped, shape};
 use super::{Both, Shared, Stage, fingerprint, old_tls, since};
+use crate::bounds::{HEAD, REQUEST, TOLD};
 use crate::config::Side;
 use crate::lab::{cut, lock, printable};
 use crate::secret::without_dense_words;
 
-const MAX_HEAD: usize = 64 * 1024;
-const MAX_BODY: usize = 1024 * 1024;
 const FLOOD: u64 = 256 * 1024 * 1024;
 /// Between looks at whether the stage is over.
 const TICK: Duration = Duration::from_millis(200);
@@ -40,7 +39,7 @@ pub(super) fn connection(shared: &Shared, stage: &Stage, side: Side, mut tcp: Tc
         let _ = tcp.set_read_timeout(Some(TICK));
         let mut octets = [0; 16];
         if tcp.peek(&mut octets).is_ok_and(|count| first(&octets[..count]) == First::PlainHttp) {
-            lock(&stage.journal).plain.push("an HTTP request".to_owned());
+            lock(&stage.journal).without_tls("an HTTP request".to_owned());
         }
         lock(&stage.journal).amend(number, |connection| connection.failed = Some("closed by the KME on purpose".to_owned()));
         return;
@@ -49,7 +48,7 @@ pub(super) fn connection(shared: &Shared, stage: &Stage, side: Side, mut tcp: Tc
     let _ = tcp.set_read_timeout(Some(TICK));
     let _ = tcp.set_write_timeout(Some(Duration::from_secs(10)));
     let began = begin(&tcp, stage);
-    lock(&stage.journal).amend(number, |connection| connection.first = began.clone());
+    lock(&stage.journal).amend(number, |connection| connection.first = began.kept());
     match began {
         First::PlainHttp => return without_tls(stage, tcp),
         First::Partial | First::Garbage => return,
@@ -76,7 +75,7 @@ pub(super) fn connection(shared: &Shared, stage: &Stage, side: Side, mut tcp: Tc
             });
             lock(&stage.journal).amend(number, |connection| {
                 connection.tls = Some(tls.clone());
-                connection.client.clone_from(&client);
+                connection.client = client.as_deref().map(|client| cut(client, TOLD));
             });
             let mut early = Vec::new();
             let mut session = session;
@@ -90,7 +89,7 @@ pub(super) fn connection(shared: &Shared, stage: &Stage, side: Side, mut tcp: Tc
         Err(why) => Err(why),
     };
     if let Err(why) = failed {
-        lock(&stage.journal).amend(number, |connection| connection.failed = Some(why));
+        lock(&stage.journal).amend(number, |connection| connection.failed = Some(cut(&why, TOLD)));
     }
 }
 
@@ -109,7 +108,7 @@ fn without_tls(stage: &Stage, mut tcp: TcpStream) {
         _ => String::from_utf8_lossy(&buffer[..buffer.len().min(100)]).into_owned(),
     };
     if !line.is_empty() {
-        lock(&stage.journal).plain.push(cut(&printable(&line), 200));
+        lock(&stage.journal).without_tls(cut(&printable(&line), 200));
     }
     let _ = tcp.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 }
@@ -173,11 +172,7 @@ fn serve(
             if asked.api().is_some_and(|(method, _)| method == "dec_keys") {
                 journal.first_by_id.get_or_insert(at);
             }
-            Moment {
-                before: journal.supplied(),
-                waited_ms: since(journal.first_by_id),
-                plain: format!("http://{}", shared.plain),
-            }
+            Moment { before: journal.supplied(), waited_ms: since(journal.first_by_id), plain: shared.plain_url.clone() }
         };
         let shaped = {
             let mut keys = lock(&stage.keys);
@@ -190,7 +185,7 @@ fn serve(
             shared.vault.learn(text.split('"').next().unwrap_or_default().as_bytes());
         }
         let text = String::from_utf8_lossy(&shaped.body[..shaped.body.len().min(4000)]).into_owned();
-        let shown = cut(&printable(&without_dense_words(&shared.vault.censored(&text))), 1000);
+        let shown = shared.vault.told(&without_dense_words(&text), 1000);
         let keys = shaped.keys.iter().map(|key| (key.id.clone(), fingerprint(&shared.salt, &key.octets))).collect();
         let seen = Seen {
             at,
@@ -203,16 +198,13 @@ fn serve(
             shown,
             keys,
             taken: 0,
+            over: false,
             cut: None,
         };
         // Entered before it is answered: whoever has an answer finds it in the journal.
         let number = lock(&stage.journal).request(seen);
-        let sent = write(stream, &shaped, stage);
-        let mut journal = lock(&stage.journal);
-        if let Some(seen) = number.and_then(|number| journal.requests.get_mut(number)) {
-            (seen.taken, seen.cut) = (sent.taken, sent.cut.clone());
-        }
-        drop(journal);
+        let sent = write(stream, &shaped, stage, &|taken| lock(&stage.journal).taken(number, taken));
+        lock(&stage.journal).answered(number, sent.taken, sent.cut.clone());
         if sent.cut.is_some() || shaped.last {
             return Ok(());
         }
@@ -225,7 +217,8 @@ struct Sent {
     cut: Option<String>,
 }
 
-fn write(stream: &mut impl Both, shaped: &Shaped, stage: &Stage) -> Sent {
+/// Sends an answer; `progress` is told how much of a long one was taken.
+fn write(stream: &mut impl Both, shaped: &Shaped, stage: &Stage, progress: &dyn Fn(u64)) -> Sent {
     let lost = |why: &str| Sent { taken: 0, cut: Some(why.to_owned()) };
     let mut head = format!("HTTP/1.1 {} X\r\n", shaped.status);
     match (shaped.fate, shaped.chunked) {
@@ -250,7 +243,7 @@ fn write(stream: &mut impl Both, shaped: &Shaped, stage: &Stage) -> Sent {
         Fate::Drip => return drip(stream, stage),
         Fate::Endless => {
             octets.extend_from_slice(b"{\"keys\":[");
-            return flood(stream, &octets, stage);
+            return flood(stream, &octets, stage, progress);
         }
         Fate::CutAt(length) => {
             octets.extend_from_slice(&shaped.body[..length.min(shaped.body.len())]);
@@ -300,12 +293,13 @@ fn drip(stream: &mut impl Both, stage: &Stage) -> Sent {
     Sent { taken, cut: Some(format!("{taken} octets came, one by one")) }
 }
 
-fn flood(stream: &mut impl Both, head: &[u8], stage: &Stage) -> Sent {
+fn flood(stream: &mut impl Both, head: &[u8], stage: &Stage, progress: &dyn Fn(u64)) -> Sent {
     let spaces = vec![b' '; 256 * 1024];
     let mut taken = 0;
     if stream.write_all(head).is_ok() {
         while taken < FLOOD && !stage.is_over() && stream.write_all(&spaces).and_then(|()| stream.flush()).is_ok() {
             taken += spaces.len() as u64;
+            progress(taken);
         }
     }
     let mib = taken / (1024 * 1024);
@@ -332,7 +326,7 @@ pub(crate) fn read(
             }
             break (asked, if chunked { None } else { Some(length.unwrap_or(0)) });
         }
-        if buffer.len() > MAX_HEAD {
+        if buffer.len() > HEAD {
             return Err("a head of a request is too long".to_owned());
         }
         if !more(stream, buffer, over)? {
@@ -340,7 +334,7 @@ pub(crate) fn read(
         }
     };
     match length {
-        Some(length) if length > MAX_BODY => return Err("a request's body is too long".to_owned()),
+        Some(length) if length > REQUEST => return Err("a request's body is too long".to_owned()),
         Some(length) => {
             while buffer.len() < length {
                 if !more(stream, buffer, over)? {
@@ -363,8 +357,7 @@ fn chunks(stream: &mut impl Read, buffer: &mut Vec<u8>, over: &AtomicBool) -> Re
                 return Ok(body);
             }
             httparse::Status::Complete((start, size)) if size > 0 => {
-                let size =
-                    usize::try_from(size).ok().filter(|size| *size <= MAX_BODY - body.len()).ok_or("a body is too long")?;
+                let size = usize::try_from(size).ok().filter(|size| *size <= REQUEST - body.len()).ok_or("a body is too long")?;
                 if buffer.len() >= start + size + 2 {
                     body.extend_from_slice(&buffer[start..start + size]);
                     buffer.drain(..start + size + 2);

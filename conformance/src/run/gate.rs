@@ -5,23 +5,20 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 
-use super::{RunError, Runner, summary};
+use super::{RunError, summary};
 use crate::cli::rendered;
 use crate::report::{CaseResult, Report, Screen, blanked, with_foreign};
-use crate::secret::{Vault, printable};
+use crate::secret::{Vault, is_uuid, printable};
 
 /// A report and what must not be found in any form of it.
 pub(crate) struct Guarded {
     pub(crate) report: Report,
-    vault: Vault,
+    vault: Arc<Vault>,
 }
 
 impl Guarded {
-    pub(super) fn new(report: Report, vault: Vault) -> Self {
-        Self { report, vault }
-    }
-
     /// The report in one of its forms.
     pub(crate) fn rendered(&self, form: &'static str) -> Result<String, RunError> {
         let text = rendered(&self.report, form);
@@ -33,26 +30,62 @@ impl Guarded {
     }
 }
 
-impl Runner<'_> {
+/// Key IDs that are not to be shown.
+#[derive(Default)]
+pub(crate) struct Hidden {
+    /// Of keys that were delivered, or asked for.
+    pub(crate) ids: Vec<String>,
+    /// All else that has the form of one, too: SAEs also name keys that nobody has delivered.
+    pub(crate) uuids: bool,
+}
+
+/// All output of a run goes through it, whatever the run is of.
+pub(crate) struct Gate {
+    vault: Arc<Vault>,
+    /// Something was not written because it held a key.
+    withheld: bool,
+}
+
+impl Gate {
+    pub(crate) fn new(vault: Arc<Vault>) -> Self {
+        Self { vault, withheld: false }
+    }
+
+    /// Writes what comes before the first case.
+    pub(crate) fn begin(&mut self, screen: &Screen, header: &[String], out: &mut dyn Write) -> Result<(), RunError> {
+        let mut lines = Vec::new();
+        screen.begin(&mut lines, header)?;
+        self.put(&lines, &[], out)
+    }
+
     /// Writes a case to the screen; without what KMEs said, if that holds a key.
-    pub(super) fn show(&mut self, screen: &mut Screen, result: &CaseResult, out: &mut dyn Write) -> Result<(), RunError> {
+    pub(crate) fn case(&mut self, screen: &mut Screen, result: &CaseResult, out: &mut dyn Write) -> Result<(), RunError> {
         let (mut lines, mut own) = (Vec::new(), Vec::new());
         screen.clone().case(&mut own, &blanked(result).map_err(|_| RunError::Redaction("screen"))?)?;
         screen.case(&mut lines, result)?;
         self.put(&lines, &own, out)
     }
 
-    pub(super) fn put(&mut self, lines: &[u8], own: &[u8], out: &mut dyn Write) -> Result<(), RunError> {
-        let betrayed = self.lab.vault.betrayed_beyond(lines, own);
+    /// Writes the end of the screen, of a report that [`Gate::report`] gave, and guards what else is made of it.
+    pub(crate) fn end(mut self, screen: &Screen, report: Report, out: &mut dyn Write) -> Result<Guarded, RunError> {
+        let (mut lines, mut own) = (Vec::new(), Vec::new());
+        screen.end(&mut lines, &report)?;
+        screen.end(&mut own, &blanked(&report).map_err(|_| RunError::Redaction("screen"))?)?;
+        self.put(&lines, &own, out)?;
+        Ok(Guarded { report, vault: self.vault })
+    }
+
+    fn put(&mut self, lines: &[u8], own: &[u8], out: &mut dyn Write) -> Result<(), RunError> {
+        let betrayed = self.vault.betrayed_beyond(lines, own);
         self.withheld |= betrayed;
         out.write_all(if betrayed { own } else { lines })?;
         Ok(out.flush()?)
     }
 
     /// The report as it may be written.
-    pub(super) fn gated(&mut self, report: &Report) -> Result<Report, RunError> {
+    pub(crate) fn report(&mut self, report: &Report, hidden: Option<&Hidden>) -> Result<Report, RunError> {
         let failed = |_| RunError::Redaction("report");
-        let vault = &self.lab.vault;
+        let vault = &self.vault;
         let mut changed = 0;
         let mut report = with_foreign(report, &mut |text| {
             let censored = vault.censored(text);
@@ -61,8 +94,8 @@ impl Runner<'_> {
             }
         })
         .map_err(failed)?;
-        if self.options.hide_key_ids {
-            report = self.without_key_ids(&report).map_err(failed)?;
+        if let Some(hidden) = hidden {
+            report = self.without_key_ids(&report, hidden).map_err(failed)?;
         }
         if changed > 0 {
             let what = format!("{changed} texts held what later turned out to be a key; it was taken out");
@@ -84,21 +117,21 @@ impl Runner<'_> {
     }
 
     /// What stands for a key ID that is hidden.
-    pub(super) fn alias(&self, id: &str) -> String {
-        format!("<ID {}>", self.lab.vault.fingerprint(id.to_ascii_lowercase().as_bytes()))
+    pub(crate) fn alias(&self, id: &str) -> String {
+        format!("<ID {}>", self.vault.fingerprint(id.to_ascii_lowercase().as_bytes()))
     }
 
-    /// The same report with fingerprints for the IDs of keys that were delivered.
-    fn without_key_ids(&self, report: &Report) -> Result<Report, serde_json::Error> {
+    /// The same report with fingerprints for key IDs.
+    fn without_key_ids(&self, report: &Report, hidden: &Hidden) -> Result<Report, serde_json::Error> {
         let in_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let mut words = HashMap::new();
         let mut others = Vec::new();
-        for key in &self.lab.ledger().drawn {
-            let (id, alias) = (key.id.to_ascii_lowercase(), self.alias(&key.id));
+        for id in &hidden.ids {
+            let alias = self.alias(id);
             if id.chars().all(in_word) {
-                words.insert(id, alias);
+                words.insert(id.to_ascii_lowercase(), alias);
             } else if others.len() < 256 && id.len() > 1 {
-                others.extend([(printable(&key.id), alias.clone()), (key.id.clone(), alias)]);
+                others.extend([(printable(id), alias.clone()), (id.clone(), alias)]);
             }
         }
         with_foreign(report, &mut |text| {
@@ -106,7 +139,30 @@ impl Runner<'_> {
                 *text = text.replace(id, alias);
             }
             *text = replaced(text, in_word, |word| words.get(&word.to_ascii_lowercase()).map(String::as_str));
+            if hidden.uuids {
+                *text = self.without_uuids(text);
+            }
         })
+    }
+
+    /// `text` with fingerprints for UUIDs, wherever they stand: in what is percent-encoded they are no words.
+    fn without_uuids(&self, text: &str) -> String {
+        const LENGTH: usize = 36;
+        let mut shown = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            match rest.get(..LENGTH).filter(|word| is_uuid(word)) {
+                Some(id) => {
+                    shown.push_str(&self.alias(id));
+                    rest = &rest[LENGTH..];
+                }
+                None => {
+                    shown.push(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
+        }
+        shown
     }
 }
 

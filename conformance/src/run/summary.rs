@@ -74,7 +74,7 @@ impl Runner<'_> {
         let ledger = self.lab.ledger();
         let budget = self.lab.budget();
         let left = ledger.left_behind(None).map(|key| LeftBehind {
-            key_id: if self.options.hide_key_ids { self.alias(&key.id) } else { self.lab.vault.told(&key.id, 100) },
+            key_id: if self.options.hide_key_ids { self.gate.alias(&key.id) } else { self.lab.vault.told(&key.id, 100) },
             kme: key.at.letter().to_owned(),
             master: key.master.clone(),
             slaves: key.slaves.clone(),

@@ -14,13 +14,22 @@ use super::config::ClientConfig;
 use super::drive::{self, End, Outcome};
 use super::task::{Role, Task};
 use super::trigger;
+use crate::bounds::{HEADERS_SHOWN, SHOWN, SHOWN_OF_EACH, TOLD};
 use crate::case::{Case, Level};
 use crate::ctx::{Stop, judged};
-use crate::lab::{cut, printable};
+use crate::lab::printable;
 use crate::player::{Fault, First, Journal, Player, Stage, kme_id, with};
 use crate::report::{Check, Exchange, Message};
-use crate::secret::{Vault, without_dense_words};
+use crate::secret::{Vault, searched, without_dense_words};
 use crate::wire::percent_encoded;
+
+/// Octets of what a check, or an observation, tells: what the SAE did, and the end of what it said.
+const SAID: usize = 3 * TOLD;
+/// Tries after which nobody need watch any longer.
+const ENOUGH: u64 = 200;
+
+/// Requests of a scenario that are all shown.
+const MANY: u64 = SHOWN_OF_EACH as u64;
 
 /// How much an SAE tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +79,9 @@ pub(crate) struct Act {
     pub(crate) stage: Arc<Stage>,
     /// IDs that were told to a slave, in that order.
     pub(crate) told: Vec<String>,
+    /// The SAE's end was seen, that of its process; otherwise it was watched, until then.
+    pub(crate) ended: bool,
+    pub(crate) watched_until: Instant,
 }
 
 impl Act {
@@ -98,7 +110,7 @@ impl Act {
             1 => text.push_str(", 1 key printed"),
             count => text.push_str(&format!(", {count} keys printed")),
         }
-        match self.journal.requests.len() {
+        match self.journal.tries() {
             0 => text.push_str(", no request"),
             1 => text.push_str(", 1 request"),
             count => text.push_str(&format!(", {count} requests")),
@@ -216,6 +228,8 @@ impl<'a> Bench<'a> {
         let environment = stand.environment(task, &told);
         let client = &stand.config.client;
         let own = client.scenarios.get(&task.name);
+        // Whether it goes on is seen by watching it as long as a command would be given.
+        let watch = fault.is_refusal().then(|| client.timeout());
         let outcome = match (&client.exec, &client.trigger) {
             (Some(command), _) => {
                 let command = own.unwrap_or(command);
@@ -226,7 +240,7 @@ impl<'a> Bench<'a> {
             (None, Some(url)) => {
                 let began = Instant::now();
                 trigger::call(own.unwrap_or(url), &environment, client.timeout()).map_err(Stop::Inconclusive)?;
-                self.until_quiet(&stage, began, client.timeout())
+                self.until_quiet(&stage, began, client.timeout(), watch)
             }
             (None, None) => {
                 let began = Instant::now();
@@ -234,33 +248,42 @@ impl<'a> Bench<'a> {
                     "waiting: make the SAE do this now: {}{}; KME {}, peer {}{}",
                     task.text(),
                     own.map(|hint| format!(" ({hint})")).unwrap_or_default(),
-                    stand.player.url(task.role.side(), task.host),
+                    stand.player.url(task.role.side(), task.host.as_deref()),
                     stand.peer(task),
                     if told.is_empty() { String::new() } else { format!(", key IDs {}", told.join(" ")) },
                 ));
-                self.until_quiet(&stage, began, client.patience())
+                self.until_quiet(&stage, began, client.patience(), watch)
             }
         };
         if stand.interrupted.load(Ordering::SeqCst) {
             return Err(Stop::Interrupted);
         }
-        // A connection just made may still be on its way to the journal.
+        // A connection just made, or just closed, may still be on its way to the journal.
         thread::sleep(Duration::from_millis(20));
-        let act = Act { task: task.clone(), outcome, journal: stage.journal(), stage, told };
+        let ended = client.exec.is_some();
+        let until = Instant::now() + Duration::from_secs(1);
+        while ended && stage.look(Journal::is_answering) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let watched_until = Instant::now();
+        let act = Act { task: task.clone(), outcome, journal: stage.journal(), stage, told, ended, watched_until };
         self.enter(&act);
         Ok(act)
     }
 
-    /// Without exit codes: it is over when nothing has happened for a while.
-    fn until_quiet(&self, stage: &Stage, began: Instant, patience: Duration) -> Outcome {
+    /// Without exit codes: it is over when nothing has happened for a while, and no answer is on its way; or, with `watch`, when
+    /// it was watched so long since it was heard of, or does what no SAE ought to.
+    fn until_quiet(&self, stage: &Stage, began: Instant, patience: Duration, watch: Option<Duration>) -> Outcome {
         let quiet = self.stand.config.client.quiet();
         loop {
             thread::sleep(Duration::from_millis(50));
-            let last = stage.journal().last();
-            if self.stand.interrupted.load(Ordering::SeqCst)
-                || began.elapsed() > patience
-                || last.is_some_and(|last| last.elapsed() > quiet)
-            {
+            let (heard, answering, tries) = stage.look(|seen| (seen.heard(), seen.is_answering(), seen.tries()));
+            let over = match (heard, watch) {
+                (Some((first, _)), Some(watch)) => first.elapsed() > watch || tries > ENOUGH,
+                (Some((_, last)), None) => last.elapsed() > quiet && !answering || began.elapsed() > patience,
+                (None, _) => began.elapsed() > patience,
+            };
+            if over || self.stand.interrupted.load(Ordering::SeqCst) {
                 return Outcome::unseen(began.elapsed());
             }
         }
@@ -276,16 +299,31 @@ impl<'a> Bench<'a> {
                 stand.betrayed.borrow_mut().push(format!("{name} of {}, scenario {scenario}", act.task.text()));
             }
         }
+        let spoken = act.journal.requests.iter().any(|seen| {
+            let headers = seen.asked.headers.iter().map(|(_, value)| value.as_bytes());
+            headers.chain([seen.asked.target.as_bytes(), &seen.asked.body]).any(|text| stand.vault.betrayed_by(text))
+        });
+        if spoken {
+            stand.betrayed.borrow_mut().push(format!("a request of {}, scenario {scenario}", act.task.text()));
+        }
+        if let Some(dropped) = act.journal.dropped() {
+            self.observe(format!("{}, {scenario}: {dropped}", act.task.text()));
+        }
         let said = if act.outcome.end == End::Done { String::new() } else { format!("; {}", self.last_words(act)) };
         let count = self.parameters.len() + 1;
-        self.parameters.insert(format!("{count} {}", act.task.text()), format!("KMEs: {scenario}. {}{said}", act.text()));
-        self.evidence.extend(exchanges(act, self.evidence.len() as u64));
+        let shown = match act.journal.tries() {
+            0..=MANY => String::new(),
+            tries => format!("; of {tries} requests, {SHOWN_OF_EACH} are shown"),
+        };
+        self.parameters.insert(format!("{count} {}", act.task.text()), format!("KMEs: {scenario}. {}{said}{shown}", act.text()));
+        self.evidence.extend(exchanges(act, self.evidence.len() as u64, &stand.vault));
     }
 
     /// The end of what it said, fit to be shown.
     pub(crate) fn last_words(&self, act: &Act) -> String {
         let said = act.outcome.said();
-        let said = self.stand.vault.censored(said.trim());
+        // In a vault that is full not every key is known.
+        let said = if self.stand.vault.is_full() { String::new() } else { self.stand.vault.censored(said.trim()) };
         let start = said.len().saturating_sub(300);
         let start = (start..=said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(said.len());
         match said.is_empty() {
@@ -305,12 +343,13 @@ impl<'a> Bench<'a> {
     pub(crate) fn check_at(&mut self, level: Level, part: &str, met: bool, accepted: &str, got: impl Into<String>) {
         let verdict = judged(met, level, self.fail_on);
         let level = if level == self.case.level { String::new() } else { format!("{level:?}") };
-        self.checks.push(Check { part: part.to_owned(), verdict, level, accepted: accepted.to_owned(), got: got.into() });
+        let got = self.stand.vault.told(&got.into(), SAID);
+        self.checks.push(Check { part: part.to_owned(), verdict, level, accepted: accepted.to_owned(), got });
     }
 
     /// Records what cannot be wrong.
     pub(crate) fn observe(&mut self, what: impl Into<String>) {
-        self.observed.push(what.into());
+        self.observed.push(self.stand.vault.told(&what.into(), SAID));
     }
 
     /// The SAE came to the KMEs at all.
@@ -356,7 +395,7 @@ impl Stand {
         let mut environment = vec![
             ("QKDSPEC_SCENARIO", task.name.clone()),
             ("QKDSPEC_ROLE", task.role.name().to_owned()),
-            ("QKDSPEC_KME", self.player.url(task.role.side(), task.host)),
+            ("QKDSPEC_KME", self.player.url(task.role.side(), task.host.as_deref())),
             ("QKDSPEC_KME_ID", kme_id(task.role.side()).to_owned()),
             ("QKDSPEC_SAE", self.own(task.role).to_owned()),
             ("QKDSPEC_PEER", self.peer(task).to_owned()),
@@ -394,35 +433,37 @@ pub(crate) fn filled(template: &str, environment: &[(&'static str, String)]) -> 
 }
 
 /// The journal as evidence.
-fn exchanges(act: &Act, after: u64) -> Vec<Exchange> {
+fn exchanges(act: &Act, after: u64, vault: &Vault) -> Vec<Exchange> {
     let role = |side| if side == Role::Master.side() { "master" } else { "slave" };
-    let connections = act.journal.connections.iter().filter(|connection| connection.tls.is_none()).take(50).map(|connection| {
-        let what = match (&connection.first, &connection.old, &connection.failed) {
-            (_, Some(old), _) => format!("TLS 1.1 was chosen: {old:?}"),
-            (First::PlainHttp, ..) => "HTTP without TLS".to_owned(),
-            (_, _, Some(failed)) => failed.clone(),
-            _ => "the connection was closed before a handshake".to_owned(),
-        };
-        (
-            connection.at,
-            Exchange {
-                n: 0,
-                at: connection.when.format(&Rfc3339).unwrap_or_default(),
-                ms: 0.0,
-                actor: role(connection.side).to_owned(),
-                kme: connection.side.letter().to_owned(),
-                tls: None,
-                request: message("(connection)".to_owned(), Vec::new(), None),
-                response: None,
-                error: Some(printable(&what)),
-            },
-        )
-    });
-    let requests = act.journal.requests.iter().take(50).map(|seen| {
-        let body = String::from_utf8_lossy(&seen.asked.body).into_owned();
-        let body = Some(cut(&printable(&without_dense_words(&body)), 1000)).filter(|body| !body.is_empty());
-        let header = |(name, value): &(String, String)| (printable(name), cut(&printable(&without_dense_words(value)), 200));
-        let line = format!("{} {}", seen.asked.method, cut(&printable(&seen.asked.target), 1000));
+    let connections =
+        act.journal.connections.iter().filter(|connection| connection.tls.is_none()).take(SHOWN_OF_EACH).map(|connection| {
+            let what = match (&connection.first, &connection.old, &connection.failed) {
+                (_, Some(old), _) => format!("TLS 1.1 was chosen: {old:?}"),
+                (First::PlainHttp, ..) => "HTTP without TLS".to_owned(),
+                (_, _, Some(failed)) => failed.clone(),
+                _ => "the connection was closed before a handshake".to_owned(),
+            };
+            (
+                connection.at,
+                Exchange {
+                    n: 0,
+                    at: connection.when.format(&Rfc3339).unwrap_or_default(),
+                    ms: 0.0,
+                    actor: role(connection.side).to_owned(),
+                    kme: connection.side.letter().to_owned(),
+                    tls: None,
+                    request: message("(connection)".to_owned(), Vec::new(), None),
+                    response: None,
+                    error: Some(vault.told(&what, SAID)),
+                },
+            )
+        });
+    let requests = act.journal.requests.iter().take(SHOWN_OF_EACH).map(|seen| {
+        let body = String::from_utf8_lossy(&seen.asked.body[..seen.asked.body.len().min(SHOWN)]).into_owned();
+        let body = Some(vault.told(&without_dense_words(&body), 1000)).filter(|body| !body.is_empty());
+        let header =
+            |(name, value): &(String, String)| (vault.told(name, 100), vault.told(&without_dense_words(searched(value)), 200));
+        let line = vault.told(&format!("{} {}", seen.asked.method, seen.asked.target), 1000);
         let response = message(
             format!("HTTP/1.1 {}", seen.status),
             seen.headers.clone(),
@@ -437,7 +478,7 @@ fn exchanges(act: &Act, after: u64) -> Vec<Exchange> {
                 actor: role(seen.side).to_owned(),
                 kme: seen.side.letter().to_owned(),
                 tls: seen.tls.clone(),
-                request: message(line, seen.asked.headers.iter().map(header).collect(), body),
+                request: message(line, seen.asked.headers.iter().take(HEADERS_SHOWN).map(header).collect(), body),
                 response: Some(response),
                 error: seen.cut.clone(),
             },

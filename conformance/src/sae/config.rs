@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::config::{ConfigError, IdField};
+use crate::player::Site;
 
 /// A configuration for `run sae`; other sections of the file are for `run kme`.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,8 +45,12 @@ pub(crate) struct Client {
     pub(crate) kme_id_field: Option<String>,
     /// Host in the KMEs' URLs, and where they listen.
     pub(crate) host: String,
+    /// Names and addresses under which an SAE on another machine reaches them, to be tried by REQ-003.
+    pub(crate) hosts: Vec<String>,
     pub(crate) listen_a: SocketAddr,
     pub(crate) listen_b: SocketAddr,
+    /// Where plain HTTP is spoken, to see whether anybody comes; absent: any port beside KME A.
+    pub(crate) listen_plain: Option<SocketAddr>,
     /// Folder for certificates; absent: a throw-away one.
     pub(crate) pki: Option<PathBuf>,
     /// The SAE's own certificate, key, and who signed it, instead of those that the run makes.
@@ -72,8 +77,10 @@ impl Default for Client {
             slave_id: "sae-blue".to_owned(),
             kme_id_field: None,
             host: "127.0.0.1".to_owned(),
+            hosts: Vec::new(),
             listen_a: anywhere,
             listen_b: anywhere,
+            listen_plain: None,
             pki: None,
             cert: None,
             key: None,
@@ -143,6 +150,18 @@ impl ClientConfig {
         self
     }
 
+    /// The same at another place: host in URLs, and where the KMEs listen, as far as it is given.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if nobody could come there.
+    pub fn at(mut self, host: Option<&str>, listen: [Option<SocketAddr>; 2]) -> Result<Self, ConfigError> {
+        let client = &mut self.client;
+        client.host = host.map_or(std::mem::take(&mut client.host), str::to_owned);
+        (client.listen_a, client.listen_b) = (listen[0].unwrap_or(client.listen_a), listen[1].unwrap_or(client.listen_b));
+        self.check().map_err(ConfigError)?;
+        Ok(self)
+    }
+
     /// Where commands run: in the folder of the file that names them.
     pub(crate) fn command_folder(&self) -> &Path {
         if self.typed { Path::new("") } else { &self.folder }
@@ -179,6 +198,11 @@ impl ClientConfig {
         if client.master_id.is_empty() || client.slave_id.is_empty() || client.master_id == client.slave_id {
             return Err("[client] master_id and slave_id: two different names are needed".to_owned());
         }
+        for host in std::iter::once(&client.host).chain(&client.hosts) {
+            if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) || host.is_empty() {
+                return Err(format!("[client] host, hosts: {host:?} is no address that an SAE could go to"));
+            }
+        }
         if client.cert.is_some() != client.ca.is_some() {
             return Err(
                 "[client] cert and ca belong together: the SAE's certificate, and the authority that signed it".to_owned()
@@ -195,6 +219,21 @@ impl ClientConfig {
 }
 
 impl Client {
+    /// Where the KMEs are.
+    pub(crate) fn site(&self) -> Site {
+        let (host, hosts, listen_plain) = (self.host.clone(), self.hosts.clone(), self.listen_plain);
+        Site { host, hosts, listen: [self.listen_a, self.listen_b], listen_plain }
+    }
+
+    /// Hosts of URLs that the SAE is to work with: those that are told, or all there are for an SAE on this machine.
+    pub(crate) fn tried_hosts(&self) -> Vec<String> {
+        let is_here = self.host == "localhost" || self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        match self.hosts.is_empty() {
+            true if is_here => ["127.0.0.1", "localhost", "::1"].map(str::to_owned).to_vec(),
+            _ => self.hosts.clone(),
+        }
+    }
+
     pub(crate) fn timeout(&self) -> Duration {
         seconds(self.timeout_s)
     }
@@ -233,6 +272,7 @@ mod tests {
         assert!(error("manual = true\ncert = \"x.pem\"").contains("belong together"));
         assert!(error("exec = \"x\"\n[client.scenarios]\nget-kee = \"y\"").contains("get-key"));
         assert!(error("exek = \"x\"").contains("exek"));
+        assert!(error("manual = true\nhost = \"0.0.0.0\"").contains("no address"));
         assert!(ClientConfig::for_command("true").is_ok());
     }
 }

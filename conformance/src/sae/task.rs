@@ -53,7 +53,7 @@ pub(crate) struct Task {
     /// Instead of the usual peer.
     pub(crate) peer: Option<String>,
     /// Host in the KME's URL.
-    pub(crate) host: Option<&'static str>,
+    pub(crate) host: Option<String>,
 }
 
 impl Task {
@@ -106,8 +106,8 @@ impl Task {
         self
     }
 
-    pub(crate) fn host(mut self, host: &'static str) -> Self {
-        self.host = Some(host);
+    pub(crate) fn host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
         self
     }
 

@@ -81,7 +81,10 @@ pub(crate) fn row(judged: &Judged, allowed: &Allowed) -> String {
 pub(crate) fn document(rows: &[Judged], allowed: &Allowed) -> String {
     let mut text = format!(
         "# Which fault is noticed by which case\n\nMade by `qkdspec selftest --matrix`; not to be edited. Each row is a run of all cases against a pair of reference KMEs with\n\
-         exactly one fault, in mode destructive, and on faulty KMEs with `--strict`.\n\n{}",
+         exactly one fault, in mode destructive, and on faulty KMEs with `--strict`. A faulty KME that is not noticed as it ought to be may\n\
+         be tried up to {} times, since some faults show by chance only; a run says how many needed it. KMEs that conform and hostile\n\
+         ones are tried once: what is wrong once is wrong.\n\n{}",
+        super::ATTEMPTS,
         figures(rows, allowed)
     );
     for (kind, title, head) in [

@@ -1,5 +1,7 @@
 //! Requests it makes.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::case::{Case, Impact, Level, Need};
 use crate::ctx::Stop;
 use crate::player::{Fault, NO_HTTP, Seen};
@@ -21,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("SAE14-REQ-003", Level::S, Impact::Interop, "Works with host name, IPv4, IPv6, each with a port")
         .basis(&["5.2-02"], &[])
         .does(
-            "KMEs at localhost, 127.0.0.1 and [::1]",
+            "KMEs at localhost, 127.0.0.1 and [::1]; for an SAE on another machine, at those of [client] hosts",
             "requests at each (IPv6: derived); the Host header as in the URL (RFC 7230)",
         )
         .kills(&["C13"])
@@ -169,9 +171,25 @@ fn encoding(t: &mut Bench<'_>) -> Result<(), Stop> {
 }
 
 fn hosts(t: &mut Bench<'_>) -> Result<(), Stop> {
+    let client = &t.stand.config.client;
+    let hosts = client.tried_hosts();
+    if hosts.is_empty() {
+        let why = "by which host name, IPv4 and IPv6 address does the SAE reach this machine? set [client] hosts";
+        return Err(Stop::Skip(why.to_owned()));
+    }
+    let is_ipv6 = |host: &str| host.contains(':');
+    for (kind, is_there) in [
+        ("host name", hosts.iter().any(|host| host.parse::<IpAddr>().is_err())),
+        ("IPv4 address", hosts.iter().any(|host| host.parse::<Ipv4Addr>().is_ok())),
+        ("IPv6 address", hosts.iter().any(|host| is_ipv6(host))),
+    ] {
+        if !is_there {
+            t.observe(format!("[client] hosts has no {kind}: not tried"));
+        }
+    }
     for role in t.roles() {
         let (before, mut reached) = (t.checks.len(), 0);
-        for host in ["127.0.0.1", "localhost", "::1"] {
+        for host in hosts.iter().map(String::as_str) {
             if host == "::1" && !t.stand.player.has_ipv6() {
                 t.observe("no IPv6 here: not tried");
                 continue;
@@ -184,7 +202,7 @@ fn hosts(t: &mut Bench<'_>) -> Result<(), Stop> {
             let worked = !act.journal.requests.is_empty();
             reached += u32::from(worked);
             // The standard says `IP address`; that this is IPv6, too, is our reading.
-            let level = if host == "::1" { Level::D } else { t.level() };
+            let level = if is_ipv6(host) { Level::D } else { t.level() };
             t.check_at(level, &part, worked, "requests at this KME", act.text());
             let authority = t.stand.player.url(role.side(), Some(host)).replace("https://", "");
             let wrong = act

@@ -148,7 +148,8 @@ fn not_yet(t: &mut Bench<'_>) -> Result<(), Stop> {
             fault,
             |t, _, act| {
                 let part = act.stage.scenario.id;
-                let tries = act.key_requests().count() as u64 + act.journal.further;
+                let further = act.journal.tries() - act.journal.requests.len() as u64;
+                let tries = act.key_requests().count() as u64 + further;
                 if tries == 0 {
                     return Err(Stop::Inconclusive(format!("the SAE asked for no key: {}", act.text())));
                 }

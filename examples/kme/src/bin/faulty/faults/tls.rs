@@ -12,12 +12,13 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
     SupportedProtocolVersion,
 };
+use transport::identity::IdentitySource;
 use transport::tls::ServerTls;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::exchange::Operation;
 use crate::fault::{Fault, Front};
-use crate::front::Kme;
+use crate::front::{Kme, Side};
 use crate::hello::{ENROLLED, Hello};
 use crate::raw::{Greeting, Odd, serve};
 
@@ -110,6 +111,14 @@ pub(super) static FAULTS: &[Fault] = &[
         };
         Box::pin(serve(door, kme, Odd { greeting: Some(greet), ..Odd::default() }))
     }),
+    Fault::new("B06", "refuses in the handshake not only bad certificates, but also good ones of SAEs that are not enrolled")
+        .door(|door, kme| {
+            let (identity, side) = (door.identity.clone(), kme.side);
+            let only = reference_verifier(door, kme).map(|inner| {
+                Arc::new(Lenient { inner, forgives: |_, _, _, _| false, only: Some((identity, side)), mandatory: true }) as _
+            });
+            rebuild(door, &[&TLS13, &TLS12], only);
+        }),
     Fault::new("B04", "TLS 1.3 only").door(|door, kme| versions(door, kme, &[&TLS13])),
     Fault::new("B05", "TLS 1.2 only").door(|door, kme| versions(door, kme, &[&TLS12])),
 ];
@@ -128,6 +137,8 @@ type Forgives = fn(&Lenient, &CertificateDer<'_>, &CertificateError, UnixTime) -
 struct Lenient {
     inner: Arc<dyn ClientCertVerifier>,
     forgives: Forgives,
+    /// Lets in the SAEs of this KME only; absent: whoever has a good certificate.
+    only: Option<(IdentitySource, Side)>,
     mandatory: bool,
 }
 
@@ -162,6 +173,9 @@ impl ClientCertVerifier for Lenient {
             Err(Error::InvalidCertificate(error)) if (self.forgives)(self, leaf, &error, now) => {
                 Ok(ClientCertVerified::assertion())
             }
+            Ok(_) if self.only.as_ref().is_some_and(|(identity, side)| !is_of(leaf, identity, *side)) => {
+                Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+            }
             verified => verified,
         }
     }
@@ -187,6 +201,10 @@ impl ClientCertVerifier for Lenient {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
     }
+}
+
+fn is_of(leaf: &CertificateDer<'_>, identity: &IdentitySource, side: Side) -> bool {
+    identity.identify(leaf).is_ok_and(|sae| Side::of(&sae) == Some(side))
 }
 
 /// Tickets that nobody can read, so that no session is resumed.
@@ -222,7 +240,7 @@ fn change(door: &mut Door, change: impl FnOnce(&mut ServerConfig)) {
 
 fn verify(door: &mut Door, kme: &Kme, forgives: Forgives, mandatory: bool) {
     let verifier = reference_verifier(door, kme);
-    rebuild(door, &[&TLS13, &TLS12], verifier.map(|inner| Arc::new(Lenient { inner, forgives, mandatory }) as _));
+    rebuild(door, &[&TLS13, &TLS12], verifier.map(|inner| Arc::new(Lenient { inner, forgives, only: None, mandatory }) as _));
 }
 
 fn versions(door: &mut Door, kme: &Kme, versions: &[&'static SupportedProtocolVersion]) {

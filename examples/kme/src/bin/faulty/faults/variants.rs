@@ -29,7 +29,14 @@ pub(super) static FAULTS: &[Fault] = &[
                 }
             });
         }),
-    Fault::new("B02", "refuses 257 bits with the mandated sentence, as the reference does"),
+    Fault::new("B02", "refuses 257 bits with the mandated sentence, every letter of it escaped, and with details").response(
+        |_, _, said| {
+            if said.status == 400 && said.message() == SIZE {
+                let escaped: String = SIZE.chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect();
+                said.body = format!("{{\"details\":[{{\"size\":\"256 or 264\"}}],\"message\":\"{escaped}\"}}").into();
+            }
+        },
+    ),
     Fault::new("B03", "refuses ignored optional extensions with the mandated sentence").around(|kme, asked| {
         Box::pin(async move {
             if listed(&asked, "extension_optional") && !listed(&asked, "extension_mandatory") {
@@ -38,15 +45,29 @@ pub(super) static FAULTS: &[Fault] = &[
             kme.ask(&asked).await
         })
     }),
-    Fault::new("B06", "refuses bad certificates in the handshake, as the reference does"),
     Fault::new("B07", "refuses an un-enrolled SAE by HTTP 401 with empty body").response(|kme, asked, said| {
         if said.status == 401 && !kme.serves(asked.caller.as_ref()) {
             said.body = bytes::Bytes::new();
             said.headers.remove("content-type");
         }
     }),
-    Fault::new("B08", "refuses an un-enrolled SAE by HTTP 401 with Error body, as the reference does"),
-    Fault::new("B09", "401 for a stranger's existing ID, 400 for an unknown one, as the reference does"),
+    Fault::new("B08", "refuses an un-enrolled SAE by HTTP 401 with Error body, details and WWW-Authenticate, and closes")
+        .response(|kme, asked, said| {
+            if said.status == 401 && !kme.serves(asked.caller.as_ref()) {
+                said.edit(|body| {
+                    drop(body.insert("details".to_owned(), json!([{ "enrolled": false }, { "contact": "operator" }])))
+                });
+                said.header("www-authenticate", "Certificate realm=\"kme\"");
+                said.header("connection", "close");
+            }
+        }),
+    Fault::new("B09", "401 for a stranger's existing ID, in the words of the 400 for an unknown one").response(
+        |_, asked, said| {
+            if said.status == 401 && asked.operation() == Operation::GetKeyWithIds {
+                said.set_json(&json!({ "message": Said::not_found().message() }));
+            }
+        },
+    ),
     Fault::new("B10", "upper-case UUIDs").response(|_, _, said| said.edit_keys(|id, _| id.make_ascii_uppercase())),
     Fault::new("B11", "UUIDs of version 1")
         .request(|kme, asked| {
