@@ -93,7 +93,7 @@ impl Runner<'_> {
             schema: 1,
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                commit: option_env!("QKDSPEC_COMMIT").unwrap_or("unknown").to_owned(),
+                commit: env!("QKDSPEC_COMMIT").to_owned(),
                 catalogue: VERSION.to_owned(),
             },
             validity: if self.lab.lab_only { "not-valid-for-claims" } else { "self-test" }.to_owned(),
