@@ -43,7 +43,7 @@ pub(crate) fn requirement(id: &str) -> String {
 
 pub(crate) fn need_text(need: Need) -> String {
     match need {
-        Need::Slave => "a slave".to_owned(),
+        Need::Slave => "a slave ([roles] slave; it may be at KME A, too)".to_owned(),
         Need::Pair => "master and slave at two KMEs".to_owned(),
         Need::Stranger => "a stranger: an enrolled SAE at the slave's KME that is never designated".to_owned(),
         Need::Additional => "an additional slave".to_owned(),

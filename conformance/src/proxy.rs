@@ -217,7 +217,7 @@ impl Proxy {
         fail_on: &[Level],
         began: (OffsetDateTime, Instant),
     ) -> Result<Report, RunError> {
-        let replay = format!("qkdspec proxy --upstream {}", settings.upstream);
+        let replay = format!("qkdspec proxy{}", options.again);
         let mut cases: Vec<&'static Case> = Vec::new();
         let mut results = Vec::new();
         for case in catalogue::all().iter().filter(|case| case.is_passive()) {

@@ -17,7 +17,7 @@ pub(crate) use html::html;
 pub(crate) use junit::{escaped, junit};
 pub(crate) use markdown::markdown;
 pub(crate) use sarif::sarif;
-pub(crate) use text::{Screen, text};
+pub(crate) use text::{Screen, broken, text};
 
 /// The observation that a KME gave no answer any more, and the run ended for it.
 pub(crate) const GONE: &str = "a KME is gone";

@@ -23,6 +23,7 @@ use crate::status::Limits;
 
 mod attempt;
 mod gate;
+mod hints;
 mod summary;
 mod tidy;
 
@@ -71,6 +72,8 @@ pub struct Options {
     pub colour: bool,
     /// Columns at which lines are broken; absent: nowhere.
     pub width: Option<usize>,
+    /// What a command that repeats a case needs, besides the case and the seed.
+    pub again: String,
     /// Set to end the run; the report is marked `partial`.
     pub interrupted: Arc<AtomicBool>,
 }
@@ -96,6 +99,7 @@ impl Default for Options {
             quiet: false,
             colour: false,
             width: None,
+            again: String::new(),
             interrupted: Arc::default(),
         }
     }
@@ -285,7 +289,7 @@ impl<'a> Runner<'a> {
         let peer = slave.map_or(master.id.as_str(), |slave| &slave.id);
         let answer = self.lab.exchange(master, Request::status(peer))?;
         if let Err(error) = &answer.outcome {
-            return Err(Stop::Inconclusive(format!("KME {} cannot be reached: {error}", master.side.letter())));
+            return Err(Stop::Inconclusive(master.unheard(error)));
         }
         self.limits = Limits::read(&answer);
         self.lab.passive().default_bits = self.limits.key_size;
@@ -293,7 +297,7 @@ impl<'a> Runner<'a> {
         if let Some(slave) = slave.filter(|slave| slave.side != master.side) {
             let answer = self.lab.exchange(slave, Request::status(&master.id))?;
             if let Err(error) = &answer.outcome {
-                return Err(Stop::Inconclusive(format!("KME {} cannot be reached: {error}", slave.side.letter())));
+                return Err(Stop::Inconclusive(slave.unheard(error)));
             }
             let mut passive = self.lab.passive();
             passive.default_bits = passive.default_bits.max(Limits::read(&answer).key_size);

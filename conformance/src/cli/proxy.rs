@@ -54,9 +54,10 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) fn perform(self, out: &mut (impl Write + IsTerminal)) -> Result<(Report, Box<RunFlags>), RunError> {
+    pub(super) fn perform(self, again: &str, out: &mut (impl Write + IsTerminal)) -> Result<(Report, Box<RunFlags>), RunError> {
         let mut options = self.flags.options(&self.inputs, Selection::default())?;
         options.colour = out.is_terminal() && !self.flags.no_color && std::env::var_os("NO_COLOR").is_none();
+        again.clone_into(&mut options.again);
         options::watch_interrupts(&options.interrupted);
         let settings = Settings {
             upstream: self.upstream,

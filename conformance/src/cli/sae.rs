@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use super::options::{self, Inputs, RunFlags, Selection};
 use crate::config::{IdField, Side};
 use crate::player::{self, Pki, Player, SCENARIOS, kme_id};
-use crate::report::Report;
+use crate::report::{Report, broken};
 use crate::run::RunError;
 use crate::sae::{ClientConfig, Role, TASKS, run_sae};
 use crate::secret::Vault;
@@ -50,7 +50,7 @@ pub(super) struct SaeRun {
 
 impl SaeRun {
     /// Runs, and gives the report and where it goes.
-    pub(super) fn perform(self, out: &mut (impl Write + IsTerminal)) -> Result<(Report, Box<RunFlags>), RunError> {
+    pub(super) fn perform(self, again: &str, out: &mut (impl Write + IsTerminal)) -> Result<(Report, Box<RunFlags>), RunError> {
         let mut config = match &self.exec {
             Some(command) if !self.inputs.path().exists() => ClientConfig::for_command(command)?,
             Some(command) => ClientConfig::load_for(self.inputs.path(), command)?,
@@ -66,6 +66,7 @@ impl SaeRun {
         };
         let mut options = self.flags.options(&self.inputs, self.selection)?;
         options.colour = out.is_terminal() && !self.flags.no_color && std::env::var_os("NO_COLOR").is_none();
+        again.clone_into(&mut options.again);
         options::watch_interrupts(&options.interrupted);
         let report = run_sae(config, roles, &options, out)?;
         Ok((report, self.flags))
@@ -85,15 +86,16 @@ pub(super) fn contract() -> String {
         ("QKDSPEC_KEY_IDS", "for a slave: what the master told it"),
         ("QKDSPEC_FP_SALT", "key of the fingerprints"),
     ] {
-        text.push_str(&format!("  {name:<25}{what}\n"));
+        text.push_str(&format!("  {name:<25}{}\n", broken(what, Some(79), 27, 27)));
     }
     text.push_str(
-        "\nFor every key it prints `key_ID fingerprint`, never the key: HMAC-SHA-256 of the key's octets under the text of\n\
-         QKDSPEC_FP_SALT, in hexadecimal digits, 16 at least. Exit 0: done; 1: failed, and said so on standard error;\n\
-         89: not supported. A scenario of a random name comes first and must give 89.\n\nScenarios:\n",
+        "\nFor every key it prints `key_ID fingerprint`, never the key: HMAC-SHA-256 of the\n\
+         key's octets under the text of QKDSPEC_FP_SALT, in hexadecimal digits, 16 at\n\
+         least. Exit 0: done; 1: failed, and said so on standard error; 89: not\n\
+         supported. A scenario of a random name comes first and must give 89.\n\nScenarios:\n",
     );
     for (name, who, what) in TASKS {
-        text.push_str(&format!("  {name:<18}{who:<8}{what}\n"));
+        text.push_str(&format!("  {name:<18}{who:<8}{}\n", broken(what, Some(79), 28, 28)));
     }
     text + "\nExamples:\n  qkdspec run sae --role master --exec 'python3 shim.py'\n  qkdspec run sae --role both --config client.toml --report r.json\n  qkdspec run sae --role slave TLS KEY-001 --exec ./shim --timeout 20"
 }

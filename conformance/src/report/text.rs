@@ -110,7 +110,7 @@ impl Screen {
 }
 
 /// Text that begins in column `at` in lines no longer than `width`, the further ones indented; without a width as it is.
-fn broken(text: &str, width: Option<usize>, at: usize, indent: usize) -> String {
+pub(crate) fn broken(text: &str, width: Option<usize>, at: usize, indent: usize) -> String {
     let Some(width) = width else { return text.to_owned() };
     let (mut lines, mut column) = (String::new(), at);
     for (index, word) in text.split(' ').enumerate() {

@@ -41,7 +41,7 @@ impl Runner<'_> {
             started: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
             ms: 0.0,
             evidence: Vec::new(),
-            replay: format!("qkdspec run kme {} --seed {:x}", case.id, self.plan.seed),
+            replay: format!("qkdspec run kme {} --seed {:x}{}", case.id, self.plan.seed, self.options.again),
         }
     }
 
@@ -65,7 +65,10 @@ impl Runner<'_> {
     pub(super) fn obstacle(&self, case: &Case) -> Option<Stop> {
         let multicast = self.limits.max_additional.unwrap_or_default() > 0;
         if !case.when.holds(&self.lab.config.ics, multicast) {
-            return Some(Stop::NotApplicable(format!("the claims do not say: {}", case.when.expression())));
+            // Where the vendor claims nothing, the KME has told it.
+            let told = case.when.is_of_status(&self.lab.config.ics);
+            let by = if told { "by Status, it is not so" } else { "the claims do not say" };
+            return Some(Stop::NotApplicable(format!("{by}: {}", case.when.expression())));
         }
         let roles = &self.lab.config.roles;
         let side = |name: Option<&String>| name.and_then(|name| self.lab.sae(name)).map(|sae| sae.side);
