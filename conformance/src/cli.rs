@@ -32,8 +32,8 @@ use options::{Inputs, RunFlags, Selection};
 
 /// Reads the arguments, does what they say, and gives the exit code.
 ///
-/// 0 conforms; 1 a failure, an unexpected pass or an expired expectation; 2 usage, configuration or an empty selection;
-/// 3 inconclusive only; 4 the harness is at fault; 130 interrupted; 141 nobody reads what it writes.
+/// 0 conforms, or fails as expected; 1 a failure, an unexpected pass or an expired expectation; 2 usage, configuration or an
+/// empty selection; 3 inconclusive only; 4 the harness is at fault; 130 interrupted; 141 nobody reads what it writes.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = Cli::command();
     let parsed = command.clone().try_get_matches_from(arguments).and_then(|matches| {
@@ -63,7 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 conforms, 1 failure, 2 usage or configuration,\n3 inconclusive only, 4 harness error, 130 interrupted,\n141 nobody reads what it writes."
+    after_help = "Exit codes: 0 conforms or fails as expected, 1 failure, 2 usage or configuration,\n3 inconclusive only, 4 harness error, 130 interrupted,\n141 nobody reads what it writes."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -112,6 +112,7 @@ pub(crate) struct Limits {
     pub(crate) body_timeout_s: f64,
     pub(crate) rate_per_s: f64,
     pub(crate) return_s: f64,
+    pub(crate) hook_s: f64,
 }
 
 impl Default for Limits {
@@ -126,6 +127,7 @@ impl Default for Limits {
             body_timeout_s: 30.0,
             rate_per_s: 0.0,
             return_s: 30.0,
+            hook_s: 60.0,
         }
     }
 }
@@ -146,6 +148,11 @@ impl Limits {
     /// So long a KME that does not answer is waited for, which may be restarting.
     pub(crate) fn comes_back(&self) -> Duration {
         seconds(self.return_s)
+    }
+
+    /// So long a command of `[hooks]` may take.
+    pub(crate) fn hook(&self) -> Duration {
+        seconds(self.hook_s)
     }
 
     pub(crate) fn body_timeout(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! The laboratory: KMEs, SAEs, and the one door through which every request goes, where budget, ledger, evidence and passive
 //! checks are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,6 +109,8 @@ pub(crate) struct Lab {
     refused: AtomicU64,
     /// Exchanges without an answer.
     unanswered: AtomicU64,
+    /// Stimuli that a connection was lost by.
+    lost: Mutex<HashSet<u64>>,
     budget: Mutex<Budget>,
     ledger: Mutex<Ledger>,
     passive: Mutex<Passive>,
@@ -166,6 +168,7 @@ impl Lab {
             exchanges: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            lost: Mutex::default(),
             budget: Mutex::new(budget),
             ledger: Mutex::default(),
             passive: Mutex::default(),
@@ -261,6 +264,11 @@ impl Lab {
     /// Exchanges without an answer so far.
     pub(crate) fn unanswered(&self) -> u64 {
         self.unanswered.load(Ordering::SeqCst)
+    }
+
+    /// Stimuli that a connection was lost by since the last call.
+    pub(crate) fn take_lost(&self) -> HashSet<u64> {
+        std::mem::take(&mut lock(&self.lost))
     }
 
     /// Refuses what the mode forbids or the budget cannot bear.

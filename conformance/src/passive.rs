@@ -44,6 +44,8 @@ pub(crate) struct Passive {
     pub(crate) tallies: BTreeMap<&'static str, Tally>,
     /// Get key with key IDs by GET was answered with a key.
     pub(crate) offers_get: bool,
+    /// So was Get key.
+    pub(crate) offers_get_key: bool,
     /// Bits of a key by default, as the budget reckons.
     pub(crate) default_bits: Option<u64>,
     /// Bits of a key by default, as Status last told the caller for its peer at that KME (6.2-04).
@@ -108,7 +110,9 @@ impl Passive {
         self.stock(who, kme, request, answer, vault);
         let default = self.default_size(who, kme, request, answer);
         let mut look = Look { tallies: &mut self.tallies, answer, vault };
-        self.offers_get |= request.api == Api::GetKeyWithIds && request.method == "GET" && answer.is(200) && answer.material > 0;
+        let by_get = request.method == "GET" && answer.is(200) && answer.material > 0;
+        self.offers_get |= by_get && request.api == Api::GetKeyWithIds;
+        self.offers_get_key |= by_get && request.api == Api::GetKey;
         if answer.is(200) && request.api != Api::Status {
             containers(&mut look, request);
             caching(&mut look, request);

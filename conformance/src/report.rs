@@ -165,13 +165,13 @@ pub struct Ics {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// `conforming`, `not-conforming`, `inconclusive` or `harness-error`.
+    /// `conforming`, `not-conforming`, `inconclusive` or `harness-error`. A failure that was expected is one.
     pub outcome: String,
     /// Cases by verdict.
     pub counts: BTreeMap<String, u64>,
     /// Requirements of cases that failed.
     pub failed_requirements: Vec<String>,
-    /// Exit code of the program.
+    /// Exit code of the program: here, a failure that was expected is none, and a pass that was not expected is one.
     pub exit: u8,
     /// Duration.
     pub seconds: f64,
@@ -277,7 +277,7 @@ pub struct LedgerFacts {
     pub asked: u64,
     /// Keys delivered to masters.
     pub delivered: u64,
-    /// Keys delivered to slaves.
+    /// Of those, fetched with their IDs, however often and by however many.
     pub retrieved: u64,
     /// Requests and cases that the budget forbade.
     pub over_budget: u64,
@@ -352,6 +352,15 @@ impl Report {
     #[must_use]
     pub fn with(&self, verdict: Verdict) -> Vec<&str> {
         self.cases.iter().filter(|case| case.verdict == verdict).map(|case| case.id.as_str()).collect()
+    }
+
+    /// What is said of the failures that `expected.toml` lists, with a comma before it; nothing if there are none.
+    pub(crate) fn expected_deviations(&self) -> String {
+        match self.summary.counts.get("xfail") {
+            None | Some(0) => String::new(),
+            Some(1) => ", 1 expected deviation".to_owned(),
+            Some(count) => format!(", {count} expected deviations"),
+        }
     }
 
     pub(crate) fn count(&self, verdict: Verdict) -> u64 {

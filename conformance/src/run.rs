@@ -1,6 +1,6 @@
 //! Runs the selected cases and makes the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::case::{Case, Level};
 use crate::config::{Config, ConfigError};
 use crate::ctx::Stop;
 use crate::expected::Expected;
-use crate::lab::{Answer, Lab, Mode, Request};
+use crate::lab::{Answer, Lab, Mode, Request, Sae};
 use crate::plan::Plan;
 use crate::report::{CaseResult, Report, Screen, Verdict, blanked};
 use crate::rng::Rng;
@@ -168,6 +168,15 @@ pub(crate) fn plan_of(mut cases: Vec<&'static Case>, options: &Options) -> Resul
     Ok(Plan { seed, mode: options.mode, cases, attempts })
 }
 
+/// What came of a stimulus once may be chance; of the same one twice, it is the KME's doing.
+#[derive(Default)]
+struct Before {
+    /// Stimuli that a connection was lost by.
+    lost: HashSet<u64>,
+    /// The service was away after the case.
+    away: bool,
+}
+
 pub(crate) struct Runner<'a> {
     pub(crate) lab: Lab,
     options: &'a Options,
@@ -182,6 +191,8 @@ pub(crate) struct Runner<'a> {
     /// The last case after which they did.
     last_worked: Option<&'static str>,
     facts: Vec<(usize, Answer)>,
+    /// What happened at earlier attempts of the same case.
+    before: Before,
     /// The last known-good exchange worked, and nothing has happened since.
     sane: bool,
     /// Something was not written because it held a key.
@@ -217,6 +228,7 @@ impl<'a> Runner<'a> {
             gone: None,
             last_worked: None,
             facts: Vec::new(),
+            before: Before::default(),
             sane: false,
             withheld: false,
         })
@@ -287,22 +299,54 @@ impl<'a> Runner<'a> {
         let master = self.lab.sae(&roles.master).ok_or_else(|| Stop::Error("no master".to_owned()))?;
         let slave = roles.slave.as_ref().and_then(|name| self.lab.sae(name));
         let peer = slave.map_or(master.id.as_str(), |slave| &slave.id);
-        let answer = self.lab.exchange(master, Request::status(peer))?;
-        if let Err(error) = &answer.outcome {
-            return Err(Stop::Inconclusive(master.unheard(error)));
-        }
+        let answer = self.first_status(master, peer)?;
         self.limits = Limits::read(&answer);
-        self.lab.passive().default_bits = self.limits.key_size;
-        self.facts.push((0, answer));
+        let mut facts = vec![(0, answer)];
         if let Some(slave) = slave.filter(|slave| slave.side != master.side) {
-            let answer = self.lab.exchange(slave, Request::status(&master.id))?;
+            facts.push((1, self.first_status(slave, &master.id)?));
+        }
+        self.lab.passive().default_bits = facts.iter().filter_map(|(_, answer)| Limits::read(answer).key_size).max();
+        self.facts = facts;
+        Ok(())
+    }
+
+    /// Status, asked for until it is told or the settle time is over: a KME that has just started may refuse at first.
+    fn first_status(&self, sae: &Sae, peer: &str) -> Result<Answer, Stop> {
+        let until = Instant::now() + self.lab.config.limits.settle();
+        loop {
+            let answer = self.lab.exchange(sae, Request::status(peer))?;
             if let Err(error) = &answer.outcome {
-                return Err(Stop::Inconclusive(slave.unheard(error)));
+                return Err(Stop::Inconclusive(sae.unheard(error)));
             }
+            if answer.succeeds() || Instant::now() >= until {
+                return Ok(answer);
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Asks for Status once more, if it was not told at the beginning: without limits, many checks cannot be made.
+    fn catch_up(&mut self) {
+        if self.met(0).is_none_or(Answer::succeeds) {
+            return;
+        }
+        // Whatever is wrong with it is judged by the cases.
+        let _ = self.look_again();
+        self.lab.take_evidence();
+    }
+
+    fn look_again(&mut self) -> Result<(), Stop> {
+        let roles = &self.lab.config.roles;
+        let Some(master) = self.lab.sae(&roles.master) else { return Ok(()) };
+        let slave = roles.slave.as_ref().and_then(|name| self.lab.sae(name));
+        let answer = self.lab.exchange(master, Request::status(slave.map_or(&master.id, |slave| &slave.id)))?;
+        if answer.succeeds() {
+            self.limits = Limits::read(&answer);
             let mut passive = self.lab.passive();
-            passive.default_bits = passive.default_bits.max(Limits::read(&answer).key_size);
+            passive.default_bits = passive.default_bits.max(self.limits.key_size);
             drop(passive);
-            self.facts.push((1, answer));
+            self.facts.retain(|(at, _)| *at != 0);
+            self.facts.push((0, answer));
         }
         Ok(())
     }

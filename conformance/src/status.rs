@@ -17,8 +17,10 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// None of them, if the answer is an error.
     pub(crate) fn read(answer: &Answer) -> Self {
         let number = |name| {
+            answer.succeeds().then_some(())?;
             let value = u64::try_from(answer.member(name).and_then(Json::integer)?).ok()?;
             Some(value.min(MOST))
         };

@@ -185,6 +185,11 @@ fn a_badge_says_no_more_than_the_report() {
     assert_eq!(with(&|report| report["validity"] = "partial".into()), "partial run: no result");
     assert!(with(&|report| report["validity"] = "not-valid-for-claims".into()).contains("no result"));
     assert!(with(&|report| report["summary"]["outcome"] = "not-conforming".into()).starts_with("does not conform"));
+    let listed = with(&|report| {
+        report["summary"]["outcome"] = "not-conforming".into();
+        report["summary"]["counts"]["xfail"] = 2.into();
+    });
+    assert!(listed.starts_with("does not conform") && listed.ends_with(", 2 expected deviations"), "{listed}");
     assert!(with(&|report| report["summary"]["outcome"] = "inconclusive".into()).starts_with("inconclusive"));
     assert!(with(&|report| report["plan"]["profile"] = "<script>".into()).contains("<script>"));
     assert!(bench.refused(&["badge", "r.json", "--out", "r.svg"]).contains("would be written over"));

@@ -168,6 +168,17 @@ fn a_budget_that_is_used_up_is_said() {
     bench.ends(3, &["run", "kme", "ENC-001", "ENC-002", "--budget-keys", "1"], "INCONCLUSIVE: the key budget was used up");
 }
 
+#[test]
+fn a_hook_that_hangs_is_ended_and_named() {
+    let bench = Bench::new("");
+    bench.configure(|toml| {
+        let line = toml.lines().find(|line| line.starts_with("restart_a")).expect("a hook").to_owned();
+        toml.replace(&line, "restart_a = \"sleep 1000 & sleep 1000\"").replace("[limits]", "[limits]\nhook_s = 0.4")
+    });
+    let run = ["run", "kme", "CON-005", "--mode", "destructive"];
+    bench.ends(3, &run, "hook restart_a: it did not end within 0.4 s and was ended, with all that it had started");
+}
+
 fn interrupt(child: &Child) {
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()), "a signal is sent");

@@ -265,3 +265,31 @@ fn a_service_that_does_not_survive_hygiene_fails_as_shall() {
     assert_eq!((verdict(&report, "ROB-015"), report.summary.exit), (Verdict::Fail, 1), "{screen}");
     assert!(report.observations.contains_key("a KME is gone"), "{screen}");
 }
+
+/// Of KMEs that restart when they have answered a stimulus that is wrong on purpose.
+fn restarting(fault: &'static str, return_s: &str) -> (Report, String) {
+    let mut pair = Pair::start(fault);
+    pair.toml = pair.toml.replace("return_s = 5", return_s);
+    run_on(&pair, &["STA-001", "STA-013", "STA-014"], |options| options.fail_on = "S,R,D,H".to_owned())
+}
+
+#[test]
+fn a_kme_that_is_gone_after_its_answer_may_have_been_restarted() {
+    let (report, screen) = restarting("H32", "return_s = 0.5");
+    assert_eq!(verdict(&report, "STA-013"), Verdict::Inconc, "{screen}");
+    assert_eq!((report.summary.exit, report.validity.as_str()), (3, "partial"), "{screen}");
+    assert!(report.with(Verdict::Fail).is_empty() && screen.contains("a KME is gone"), "{screen}");
+}
+
+#[test]
+fn a_restart_after_a_stimulus_is_held_against_nobody() {
+    let (report, screen) = restarting("H33", "return_s = 5");
+    assert_eq!((verdict(&report, "STA-013"), report.summary.exit), (Verdict::Pass, 0), "{screen}");
+}
+
+#[test]
+fn a_stimulus_that_brings_the_service_down_twice_does_it() {
+    let (report, screen) = restarting("H34", "return_s = 5");
+    assert_eq!((verdict(&report, "STA-013"), report.summary.exit), (Verdict::Fail, 1), "{screen}");
+    assert!(screen.contains("the service was away for some time, twice"), "{screen}");
+}

@@ -163,6 +163,9 @@ const MUTANTS: &[(&str, &[&str])] = &[
     ("M160", &["ROB-002"]),
     ("M161", &["AUT-002"]),
     ("M162", &["AUT-002"]),
+    // Says 401 to a slave that names the wrong master; loses the connection by the same request each time.
+    ("M174", &["AUT-002"]),
+    ("M173", &["ENC-016"]),
     ("M163", &["DEC-005"]),
     ("M164", &["DEC-006"]),
 ];
@@ -300,6 +303,36 @@ const CAUTION: &[(&str, Arrange, AtMost)] = &[
     ),
     // A body that comes later than anybody waits.
     ("B53", same, &[("ENC-001", Verdict::Inconc), ("WIR-004", Verdict::Pass)]),
+    // Each of two requests loses its connection, once: never the same one twice.
+    ("B61", same, &[("ENC-016", Verdict::Inconc)]),
+    // Gives slaves no Status: what is wrong on purpose is judged all the same.
+    (
+        "B58",
+        same,
+        &[("DEC-004", Verdict::Pass), ("ERR-004", Verdict::Pass), ("TLS-005", Verdict::Pass), ("STA-006", Verdict::Inconc)],
+    ),
+    // Gives no Status at first: limits are learnt once it does.
+    ("B59", same, &[("ENC-006", Verdict::Pass), ("ENC-009", Verdict::Pass)]),
+    // Offers no GET, and says 400: that is one derived finding, in every case.
+    (
+        "B62",
+        same,
+        &[
+            ("ENC-002", Verdict::Warn),
+            ("ENC-003", Verdict::Warn),
+            ("ENC-004", Verdict::Warn),
+            ("ENC-018", Verdict::Warn),
+            ("DEC-002", Verdict::Warn),
+            ("DEC-004", Verdict::Warn),
+            ("DEC-007", Verdict::Warn),
+        ],
+    ),
+    // An SAE with an odd ID that has no keys with the master.
+    (
+        "",
+        |toml| toml.replace("grey = { id = \"grey\"", "grey = { id = \"gr ey\"").replace("# \"sae.any-id\"", "\"sae.any-id\""),
+        &[("STA-015", Verdict::Inconc)],
+    ),
     // A connection is lost, once.
     ("B54", same, &[("ENC-001", Verdict::Pass)]),
     // 503 to what is wrong, with keys enough.

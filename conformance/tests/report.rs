@@ -63,6 +63,30 @@ fn a_run_writes_every_form_of_its_report() {
     let screen = String::from_utf8_lossy(&again.stdout).into_owned();
     assert_eq!(again.status.code(), Some(0), "{screen}");
     assert!(screen.contains("xfail"), "{screen}");
+    // That a failure was expected is for whoever runs this, and not for whoever reads it.
+    assert!(screen.contains("NOT CONFORMING") && screen.contains(", 2 expected deviations"), "{screen}");
+}
+
+#[test]
+fn a_failure_that_is_expected_makes_nothing_conform() {
+    let pair = Pair::start("M100");
+    let expected = pair.folder.path().join("expected.toml");
+    let entry =
+        |case: &str| format!("[[expect]]\ncase = \"{case}\"\nverdict = \"fail\"\nreason = \"known\"\nuntil = 2999-12-31\n");
+    let run = |entries: &str, cases: &[&str]| {
+        fs::write(&expected, entries).expect("written");
+        let config = qkdspec::Config::parse(&pair.toml, pair.folder.path()).expect("a configuration");
+        let mut options = qkdspec::Options::default();
+        options.select = cases.iter().map(|&case| case.to_owned()).collect();
+        options.expected = Some(expected.clone());
+        let summary = qkdspec::run(config, &options, &mut std::io::sink()).expect("a report").summary;
+        (summary.outcome, summary.exit, summary.failed_requirements)
+    };
+    let (outcome, exit, failed) = run(&entry("014-DEC-004"), &["DEC-004", "STA-001"]);
+    assert_eq!((outcome.as_str(), exit, failed.is_empty()), ("not-conforming", 0, false));
+    // Something to be done about the list, and nothing against the KMEs.
+    let (outcome, exit, failed) = run(&entry("014-STA-001"), &["STA-001"]);
+    assert_eq!((outcome.as_str(), exit, failed.is_empty()), ("conforming", 1, true));
 }
 
 #[test]

@@ -41,9 +41,9 @@ fn reports() -> Vec<(&'static str, &'static str, &'static str, Report)> {
         ("conforming", "conforming", "self-test", reported("", |_, _, _| ())),
         ("failing", "not-conforming", "self-test", reported("M100", |_, _, _| ())),
         ("hostile", "not-conforming", "self-test", reported("H06", all)),
-        ("accepted", "conforming", "self-test", reported("M100", expecting("2999-12-31", "014-DEC-004"))),
+        ("accepted", "not-conforming", "self-test", reported("M100", expecting("2999-12-31", "014-DEC-004"))),
         ("expired", "not-conforming", "self-test", reported("M100", expecting("2001-01-01", "014-DEC-004"))),
-        ("mended", "not-conforming", "self-test", reported("", expecting("2999-12-31", "014-DEC-004"))),
+        ("mended", "conforming", "self-test", reported("", expecting("2999-12-31", "014-DEC-004"))),
         (
             "nothing-judged",
             "inconclusive",

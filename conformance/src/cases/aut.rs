@@ -168,8 +168,8 @@ fn draws_as_another(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let answer = t.ask(master, request)?;
         let Some(key) = answer.keys.first().filter(|_| answer.is(200)) else { continue };
         let fetched = t.collect(slave, &master.id, &[&key.id])?;
-        // Not the master's, as it seems; then is it the other's?
-        let stolen = not_yet(&fetched) && t.lab.exchange(slave, Request::post_ids(&other.id, &[&key.id]))?.material > 0;
+        // Not the master's, however that is told; then is it the other's?
+        let stolen = fetched.material == 0 && t.lab.exchange(slave, Request::post_ids(&other.id, &[&key.id]))?.material > 0;
         t.check(what, !stolen, "a key of the caller's, or a refusal", format!("a key of {}", other.id));
     }
     Ok(())

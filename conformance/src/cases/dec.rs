@@ -38,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
         .run(dec_003),
     Case::new("014-DEC-004", Level::S, Impact::Interop, "Unknown ID: 400 with the mandated sentence; GET and POST")
         .basis(&["6.4-06"], &["A-01"])
-        .does("POST and GET of an ID that nobody has drawn", "400 with the mandated sentence; 404 to GET is a derived finding where GET is not seen to be offered; by the letter 401 is wrong, too: 5.4-04 has it for keys that were asked for in somebody else's name, and this one nobody has drawn (A-01)")
+        .does("POST and GET of an ID that nobody has drawn", "400 with the mandated sentence; 404, or 400 in other words, to GET is a derived finding where GET is not seen to be offered; by the letter 401 is wrong, too: 5.4-04 has it for keys that were asked for in somebody else's name, and this one nobody has drawn (A-01)")
         .kills(&["M098", "M099", "M100"])
         .needs(&[Need::Slave])
         .negative()
@@ -63,7 +63,7 @@ pub(super) const CASES: &[Case] = &[
         .basis(&["5.4-05"], &["A-11"])
         .does(
             "a key is fetched; then its ID again by POST and GET",
-            "400 with the mandated sentence; 404 to GET is a derived finding where GET is not seen to be offered",
+            "400 with the mandated sentence; 404, or 400 in other words, to GET is a derived finding where GET is not seen to be offered",
         )
         .kills(&["M098", "M103"])
         .needs(&[Need::Slave])
@@ -262,7 +262,10 @@ fn judge_refusal(t: &mut Ctx<'_>, by_get: bool, answer: &Answer, text: Option<&s
         Some(404) if excused && !t.lab.passive().offers_get => {
             t.check_at(Level::D, "code", false, "400, or 405 where GET is not offered", &answer.shown)
         }
-        _ => return t.expect_refusal(answer, REFUSED, text),
+        _ => {
+            let offered = !by_get || t.lab.passive().offers_get;
+            return t.expect_refusal_by_get(offered, answer, REFUSED, text);
+        }
     }
     Ok(())
 }

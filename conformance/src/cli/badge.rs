@@ -53,7 +53,7 @@ fn said(report: &Report) -> (String, &'static str) {
     let figures = format!("{} of {judged} passed, {what}", count("pass"));
     match (report.validity.as_str(), report.summary.outcome.as_str()) {
         ("self-test", "conforming") => (format!("self-test conforms: {figures}"), "#1a7f37"),
-        ("self-test", "not-conforming") => (format!("does not conform: {figures}"), "#cf222e"),
+        ("self-test", "not-conforming") => (format!("does not conform: {figures}{}", report.expected_deviations()), "#cf222e"),
         ("self-test", "inconclusive") => (format!("inconclusive: {figures}"), "#9a6700"),
         ("self-test", _) => ("harness error".to_owned(), "#6e7781"),
         ("partial", _) => ("partial run: no result".to_owned(), "#6e7781"),

@@ -92,7 +92,7 @@ impl Init {
         text.push_str(
             "\n[roles]\nmaster = \"red\"\nslave = \"blue\"\nadditional = [\"green\"]\n# Enrolled, and never given access to a key:\nstranger = \"grey\"\n\n\
              [limits]\n# Keys that may be delivered, at most.\nbudget_keys = 500\n# A full request is taken to be no more keys than:\nmax_batch = 16\n\
-             # After so long, keys drawn at A have to be at B.\nsettle_ms = 2000\nconnect_s = 5\nresponse_s = 10\nbody_timeout_s = 30\n# A KME that does not answer any more is waited for so long.\n# return_s = 30\n# rate_per_s = 20\n\n\
+             # After so long, keys drawn at A have to be at B.\nsettle_ms = 2000\nconnect_s = 5\nresponse_s = 10\nbody_timeout_s = 30\n# A KME that does not answer any more is waited for so long.\n# return_s = 30\n# A command of [hooks] is ended after so long.\n# hook_s = 60\n# rate_per_s = 20\n\n\
              # Shell commands; without them, the cases that need them are skipped.\n[hooks]\n# drain_a = \"…\"\n# refill_a = \"…\"\n# restart_a = \"…\"\n\
              # link_down = \"…\"\n# link_up = \"…\"\n\n\
              # Claims. What is not claimed is not tested, or its opposite is.\n[ics]\n\

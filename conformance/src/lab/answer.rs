@@ -35,6 +35,8 @@ impl Key {
 pub(crate) struct Answer {
     /// Number of the exchange in the run.
     pub(crate) n: u64,
+    /// What it answers: the same for the same stimulus in one case.
+    pub(crate) stimulus: u64,
     pub(crate) outcome: Result<Response, WireError>,
     pub(crate) json: Result<Json, &'static str>,
     pub(crate) facts: Facts,
@@ -56,6 +58,7 @@ impl Answer {
     pub(crate) fn read(api: Api, outcome: Result<Response, WireError>, vault: &Vault) -> Self {
         let mut answer = Self {
             n: 0,
+            stimulus: 0,
             outcome,
             json: Err("no body"),
             facts: Facts::default(),
@@ -101,6 +104,16 @@ impl Answer {
 
     pub(crate) fn is(&self, status: u16) -> bool {
         self.status() == Some(status)
+    }
+
+    /// Whether the connection was lost before it came.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.outcome, Err(WireError::Closed(_) | WireError::Tls(_)))
+    }
+
+    /// Whether it has a code of success, the right one or not.
+    pub(crate) fn succeeds(&self) -> bool {
+        matches!(self.status(), Some(200..=299))
     }
 
     pub(crate) fn member(&self, name: &str) -> Option<&Json> {

@@ -93,7 +93,7 @@ pub(crate) struct Ledger {
     by_id: HashMap<String, usize>,
     /// Keys delivered to masters, also those that are not listed.
     pub(crate) delivered: u64,
-    /// Deliveries by dec_keys.
+    /// Of the keys listed, those that were fetched with their IDs, however often.
     pub(crate) retrieved: u64,
 }
 
@@ -128,9 +128,10 @@ impl Ledger {
     }
 
     pub(crate) fn retrieve(&mut self, id: &str, sae: &str) {
-        self.retrieved += 1;
         if let Some(index) = self.by_id.get(&id.to_ascii_lowercase()) {
-            self.drawn[*index].retrieved.insert(sae.to_owned());
+            let by = &mut self.drawn[*index].retrieved;
+            self.retrieved += u64::from(by.is_empty());
+            by.insert(sae.to_owned());
         }
     }
 
@@ -161,6 +162,31 @@ mod tests {
         assert!(budget.reserve(2, 0).is_ok());
         budget.settle((2, 0), (2, 0));
         assert!(matches!(budget.reserve(1, 0), Err(Stop::Error(_))));
+    }
+
+    #[test]
+    fn a_key_that_is_fetched_twice_is_one_key() {
+        let mut ledger = Ledger::default();
+        for id in ["A", "b"] {
+            ledger.draw(Drawn {
+                id: id.to_owned(),
+                bits: 256,
+                fingerprint: None,
+                at: Side::A,
+                master: "red".to_owned(),
+                slaves: vec!["blue".to_owned()],
+                case: 0,
+                plain: true,
+                time: String::new(),
+                retrieved: BTreeSet::new(),
+            });
+        }
+        for (id, sae) in [("a", "red"), ("a", "blue"), ("A", "blue"), ("invented", "blue")] {
+            ledger.retrieve(id, sae);
+        }
+        assert_eq!((ledger.retrieved, ledger.delivered), (1, 2));
+        ledger.retrieve("b", "green");
+        assert_eq!(ledger.retrieved, 2);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Answer, Kme, Request};
 use crate::bounds::{HEADER_SHOWN, HEADERS_SHOWN, RAW, SHOWN};
 use crate::json::Json;
 use crate::report::{Exchange, Message};
-use crate::secret::{Vault, cut, is_uuid, looks_like_key, printable, searched, without_dense_words};
+use crate::secret::{Vault, cut, is_uuid, looks_like_key, printable, searched, without_dense_words, without_octets_in_a_row};
 
 /// Code and redacted body, or why there is no answer.
 pub(crate) fn shown(answer: &Answer, vault: &Vault) -> String {
@@ -24,9 +24,8 @@ pub(crate) fn shown(answer: &Answer, vault: &Vault) -> String {
 pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer, vault: &Vault) -> Exchange {
     let response = answer.outcome.as_ref().ok().map(|response| {
         let body = body(answer, vault);
-        let header = |(name, value): &(String, String)| {
-            (vault.told(name, 100), vault.told(&without_dense_words(searched(value)), HEADER_SHOWN))
-        };
+        let header =
+            |(name, value): &(String, String)| (vault.told(name, 100), vault.told(&without_keys(searched(value)), HEADER_SHOWN));
         let line = format!("HTTP/1.{} {} {}", response.minor, response.status, response.reason);
         Message {
             line: vault.told(&line, HEADER_SHOWN),
@@ -61,6 +60,11 @@ pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer,
 
 /// The body of an answer, redacted.
 fn body(answer: &Answer, vault: &Vault) -> String {
+    // Also over the whole: an array is a row, too.
+    without_octets_in_a_row(&told_body(answer, vault))
+}
+
+fn told_body(answer: &Answer, vault: &Vault) -> String {
     let Ok(response) = &answer.outcome else { return String::new() };
     let octets = response.body.expose();
     if vault.is_full() && !octets.is_empty() {
@@ -76,9 +80,14 @@ fn body(answer: &Answer, vault: &Vault) -> String {
         // Cut before it is looked through: a key cut in two is a dense word still.
         Err(_) => {
             let octets = vault.censored_octets(&octets[..octets.len().min(2 * SHOWN)]);
-            printable(&without_dense_words(&String::from_utf8_lossy(&octets)))
+            printable(&without_keys(&String::from_utf8_lossy(&octets)))
         }
     }
+}
+
+/// Text without what looks like a key.
+fn without_keys(text: &str) -> String {
+    without_octets_in_a_row(&without_dense_words(text))
 }
 
 /// What is no JSON, where keys may be: its signs, and `x` for all that a key could be written with.
@@ -170,7 +179,7 @@ fn hidden(key: &str, vault: &Vault) -> String {
 }
 
 fn quoted(text: &str, vault: &Vault) -> String {
-    let text = if is_uuid(text) { text.to_owned() } else { without_dense_words(searched(text)) };
+    let text = if is_uuid(text) { text.to_owned() } else { without_keys(searched(text)) };
     format!("\"{}\"", vault.told(&text, SHOWN).replace('"', "\\\""))
 }
 
@@ -192,6 +201,35 @@ mod tests {
         let expected = r#"{"keys":[{"key_ID":"a","value":"<12 characters>","octets":["<a number>","<a number>","<a number>"],"hex":"<8 characters>","<a name of 12 characters>":true}],"number":"<a number>"}"#;
         assert_eq!(shown(body, true), expected);
         assert_eq!(skeleton(b"{'key': 'yAFNAwn6Bj0=\xff'}\n"), "{'xxx': 'xxxxxxxxxxxx.'}.");
+    }
+
+    #[test]
+    fn a_key_in_an_error_is_not_shown_however_it_is_written() {
+        let vault = Vault::new().expect("random generator");
+        let key = [200_u8, 1, 77, 3, 9, 250, 6, 61];
+        let hex = |between: &str| key.map(|octet| format!("{octet:02x}")).join(between);
+        let list = format!("{key:?}");
+        for (status, body) in [
+            (400, format!("{{\"message\":\"no\",\"details\":[{{\"buffer\":{list}}}]}}")),
+            (400, format!("{{\"message\":\"cannot encode {list}\"}}")),
+            (503, format!("{{\"message\":\"cannot encode {}\"}}", hex(":"))),
+            (500, format!("<pre>{}</pre>", hex("\n"))),
+            (500, format!("key: {}", hex(" "))),
+            (200, format!("{{\"status_extension\":{{\"pool\":{list}}}}}")),
+        ] {
+            let response = crate::wire::Response {
+                minor: 1,
+                status,
+                reason: String::new(),
+                headers: Vec::new(),
+                body: crate::secret::Secret::new(body.clone().into_bytes()),
+                framing: Vec::new(),
+                last: false,
+            };
+            let answer = Answer::read(crate::lab::Api::Status, Ok(response), &vault);
+            let told = super::shown(&answer, &vault);
+            assert!(told.contains("octets>") && !told.contains("77") && !told.contains("4d"), "{body}: {told}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A connection to a KME as one SAE.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use super::books::Drawn;
 use super::{Answer, Api, Key, Kme, Lab, Request, evidence};
 use crate::ctx::Stop;
+use crate::secret::is_uuid;
 use crate::wire::{Stream, TlsFacts, WireError, read_response};
 
 /// See the module. Requests may be sent before earlier ones are answered.
@@ -138,12 +140,29 @@ impl<'a> Session<'a> {
         answer.took = sent.started.elapsed();
         answer.tls.clone_from(&self.tls);
         answer.shown = evidence::shown(&answer, &self.lab.vault);
+        answer.stimulus = self.lab.stimulus(&self.who, &sent.request);
         self.lab.account(&self.who, self.kme, &sent.request, &answer);
         Ok(answer)
     }
 }
 
 impl Lab {
+    /// What a request is known by when it is sent again: all of it but the IDs of keys, which are others each time.
+    fn stimulus(&self, who: &str, request: &Request) -> u64 {
+        let ledger = self.ledger();
+        let mut hasher = DefaultHasher::new();
+        (who, request.api as u8, &request.method, &request.headers, request.body.is_some()).hash(&mut hasher);
+        let octets = [request.target.as_bytes(), request.body.as_deref().or(request.raw.as_deref()).unwrap_or_default()];
+        for octets in octets {
+            for word in octets.split_inclusive(|octet| !octet.is_ascii_alphanumeric() && *octet != b'-') {
+                let (id, end) = word.split_at(word.len() - usize::from(word.last().is_some_and(|c| !c.is_ascii_alphanumeric())));
+                let is_key = std::str::from_utf8(id).is_ok_and(|id| is_uuid(id) || ledger.find(id).is_some());
+                (if is_key { b"" } else { id }, end).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
     /// Enters an exchange into all books.
     fn account(&self, who: &str, kme: &Kme, request: &Request, answer: &Answer) {
         let case = self.current.load(Ordering::SeqCst);
@@ -157,6 +176,9 @@ impl Lab {
                 Err(_) => reserved,
             };
             self.budget().settle(reserved, delivered);
+        }
+        if answer.is_lost() {
+            super::lock(&self.lost).insert(answer.stimulus);
         }
         if answer.outcome.is_err() {
             self.unanswered.fetch_add(1, Ordering::SeqCst);

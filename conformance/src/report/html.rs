@@ -104,7 +104,9 @@ fn head(page: &mut Page, report: &Report) {
     let failed = &report.summary.failed_requirements;
     let (class, result) = match report.summary.outcome.as_str() {
         "conforming" => ("pass", "Conforming, as far as tested here".to_owned()),
-        "not-conforming" => ("fail", format!("Not conforming: {} requirements failed", failed.len())),
+        "not-conforming" => {
+            ("fail", format!("Not conforming: {} requirements failed{}", failed.len(), report.expected_deviations()))
+        }
         "inconclusive" => ("inconc", "Inconclusive: not every case reached its purpose".to_owned()),
         _ => ("error", "Harness error: the verdicts cannot be relied on".to_owned()),
     };

@@ -7,8 +7,9 @@ pub(crate) fn markdown(report: &Report) -> String {
     let count = |verdict: Verdict| format!("{} {}", report.count(verdict), verdict.name());
     let counts: Vec<_> = Verdict::ALL.iter().map(|verdict| count(*verdict)).collect();
     let mut text = format!(
-        "# qkdspec: {}\n\nETSI GS QKD 014 V1.1.1, catalogue {}, seed {}, mode {}. {}. Validity: {}.\n\n",
+        "# qkdspec: {}{}\n\nETSI GS QKD 014 V1.1.1, catalogue {}, seed {}, mode {}. {}. Validity: {}.\n\n",
         report.summary.outcome,
+        report.expected_deviations(),
         report.tool.catalogue,
         report.plan.seed,
         report.plan.mode,

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Runner;
+use super::{Before, Runner};
 use crate::bounds;
 use crate::case::{Case, GONE, Level, Need, Run};
 use crate::catalogue::requirement;
 use crate::ctx::{Ctx, Stop, judged};
-use crate::lab::{Mode, Request, Sae};
+use crate::lab::{Answer, Mode, Request, Sae};
 use crate::report::{CaseResult, Check, KeyCost, Verdict};
 use crate::rng::Rng;
 use crate::secret::Vault;
@@ -113,14 +113,16 @@ impl Runner<'_> {
     }
 
     pub(super) fn case(&mut self, case: &'static Case) -> CaseResult {
-        let mut result = self.attempt(case, 0);
-        for attempt in 1..=self.options.retries_inconclusive {
+        self.catch_up();
+        self.before = Before::default();
+        let mut result = self.attempt(case);
+        for _ in 0..self.options.retries_inconclusive {
             let lost = self.unreachable.is_some() || self.gone.is_some();
             let over = result.verdict != Verdict::Inconc || lost || self.interrupted();
             if over || self.obstacle(case).is_some() {
                 break;
             }
-            let before = std::mem::replace(&mut result, self.attempt(case, attempt));
+            let before = std::mem::replace(&mut result, self.attempt(case));
             result.keys.reserved += before.keys.reserved;
             result.keys.delivered += before.keys.delivered;
             result.keys.retrieved += before.keys.retrieved;
@@ -131,7 +133,7 @@ impl Runner<'_> {
         result
     }
 
-    fn attempt(&mut self, case: &'static Case, attempt: u32) -> CaseResult {
+    fn attempt(&mut self, case: &'static Case) -> CaseResult {
         let mut result = self.blank(case);
         let began = Instant::now();
         self.lab.budget().enter_case(Some(result.keys.reserved));
@@ -149,7 +151,6 @@ impl Runner<'_> {
         let index = self.index(case);
         self.lab.enter(index);
         let drawn_before = self.lab.ledger().drawn.len();
-        let unanswered = self.lab.unanswered();
         if case.negative && !self.sane {
             let answer = self.sanity();
             result.sanity.insert("before".to_owned(), answer.clone().err().unwrap_or_else(|| "200".to_owned()));
@@ -162,9 +163,12 @@ impl Runner<'_> {
             }
         }
         let Run::Active(function) = case.run else { return result };
-        let rng = Rng::new(self.plan.seed.wrapping_add(u64::from(attempt) << 40), case.id);
+        let (unanswered, refused) = (self.lab.unanswered(), self.lab.refused());
+        // The same data at every attempt, so that its stimuli are the same.
+        let rng = Rng::new(self.plan.seed, case.id);
+        self.lab.take_lost();
         let mut ctx = Ctx::new(&self.lab, case, &self.fail_on, &self.limits, rng);
-        ctx.again = attempt > 0;
+        ctx.lost_before.clone_from(&self.before.lost);
         let mut outcome = catch_unwind(AssertUnwindSafe(|| function(&mut ctx)))
             .unwrap_or_else(|_| Err(Stop::Error("the case panicked".to_owned())));
         if ctx.away {
@@ -172,7 +176,11 @@ impl Runner<'_> {
         }
         let (mut checks, observed) = (std::mem::take(&mut ctx.checks), std::mem::take(&mut ctx.observed));
         result.parameters = std::mem::take(&mut ctx.parameters);
+        self.before.lost.extend(self.lab.take_lost());
+        // A KME that has answered all of it and then is not there may have been restarted by somebody.
+        let unheard = self.lab.unanswered() > unanswered || self.lab.refused() > refused;
         self.sane = false;
+        let twice = self.before.away;
         // After an interruption no request goes out, which says nothing of the KME.
         if case.negative && !self.interrupted() {
             let answer = self.sanity();
@@ -181,10 +189,20 @@ impl Runner<'_> {
             if let Err(why) = answer {
                 // That it serves is required, whatever the case is about.
                 let back = self.serves_again(case.id);
-                let level = if back { case.level.min(Level::D) } else { Level::S };
-                let what = if back { "the service was away for some time" } else { "the service did not survive" };
-                if !self.interrupted() {
-                    checks.push(self.missing(case, "sanity", level, &format!("{what}: {why}")));
+                self.before.away = true;
+                let finding = match (back, self.gone.is_some()) {
+                    _ if self.interrupted() => None,
+                    // Once, that may have been a restart: the same again will tell.
+                    (true, _) => twice.then_some((case.level.min(Level::D), "the service was away for some time, twice")),
+                    (false, false) => Some((Level::S, "the service did not survive")),
+                    (false, true) => (unheard || twice).then_some((Level::S, "the service did not survive")),
+                };
+                match finding {
+                    Some((level, what)) => checks.push(self.missing(case, "sanity", level, &format!("{what}: {why}"))),
+                    None if !self.interrupted() && outcome.is_ok() => {
+                        outcome = Err(Stop::Inconclusive(format!("the service was away after it, perhaps restarted: {why}")));
+                    }
+                    None => {}
                 }
             }
         }
@@ -196,7 +214,7 @@ impl Runner<'_> {
         }
         if let Some(why) = self.gone.clone() {
             // What a hook has done is not the KME's doing.
-            let burden = (case.negative || case.group() == "CON") && !case.needs_hook();
+            let burden = (case.negative || case.group() == "CON") && !case.needs_hook() && (unheard || twice);
             if burden && checks.iter().all(|check| check.part != "sanity") {
                 checks.push(self.missing(case, GONE, Level::S, &why));
             }
@@ -307,24 +325,26 @@ impl Runner<'_> {
         silent(master, peer).or_else(|| silent(slave?, &master.id))
     }
 
-    /// A known-good exchange at each KME.
+    /// A known-good exchange at each KME. At the slave's, that is Status for a slave as a master: nobody has to be one, so a
+    /// refusal will do that is the same as at the beginning.
     fn sanity(&self) -> Result<(), String> {
         let roles = &self.lab.config.roles;
         let slave = roles.slave.as_ref().and_then(|name| self.lab.sae(name));
         let Some(master) = self.lab.sae(&roles.master) else { return Ok(()) };
         let until = Instant::now() + self.lab.config.limits.settle();
-        let status = |sae, peer: &str| loop {
+        let refusal = self.met(1).and_then(Answer::status).filter(|status| (400..500).contains(status));
+        let status = |sae, peer: &str, refusal: Option<u16>| loop {
             match self.lab.exchange(sae, Request::status(peer)) {
-                Ok(answer) if answer.is(200) => return Ok(()),
+                Ok(answer) if answer.is(200) || refusal.is_some_and(|status| answer.is(status)) => return Ok(()),
                 // It is there, and says that it is busy.
                 Ok(answer) if answer.is(503) && Instant::now() < until => thread::sleep(Duration::from_millis(100)),
                 Ok(answer) => return Err(answer.shown),
                 Err(stop) => return Err(format!("{stop:?}")),
             }
         };
-        status(master, slave.map_or(&master.id, |slave| &slave.id))?;
+        status(master, slave.map_or(&master.id, |slave| &slave.id), None)?;
         match slave.filter(|slave| slave.side != master.side) {
-            Some(slave) => status(slave, &master.id),
+            Some(slave) => status(slave, &master.id, refusal),
             None => Ok(()),
         }
     }

@@ -18,12 +18,15 @@ use crate::{pki, report};
 const BIRD: &[u8; 24] = b"\xfbcanary-\xff-of-qkdspec-\xfe!!";
 
 /// How the KME hands out its keys.
-const WAYS: [(&str, &str); 8] = [
+const WAYS: [(&str, &str); 11] = [
     ("as it ought to", ""),
     ("in hexadecimal", "hex"),
     ("in URL-safe base64", "url"),
     ("also in the message of errors", "message"),
     ("also in the details of errors", "details"),
+    ("also in errors, as a list of numbers", "numbers"),
+    ("also in errors, as numbers in the text", "decimal"),
+    ("also in errors, in hexadecimal with colons", "colons"),
     ("also as an extension", "extension"),
     ("also in a header", "header"),
     ("in JSON that is cut off", "cut"),
@@ -97,6 +100,13 @@ fn holds_canary(text: &[u8]) -> bool {
         crate::hex(BIRD).into_bytes(),
         crate::hex(BIRD).to_uppercase().into_bytes(),
     ];
+    let one_by_one = |octet: fn(&u8) -> String, between: &str| {
+        let octets: Vec<_> = BIRD.iter().map(octet).collect();
+        octets.join(between).into_bytes()
+    };
+    let decimal = [",", ", ", " "].map(|between| one_by_one(u8::to_string, between));
+    let spaced = [":", " ", "-"].map(|between| one_by_one(|octet| format!("{octet:02x}"), between));
+    let needles: Vec<_> = needles.into_iter().chain(decimal).chain(spaced).collect();
     needles.iter().any(|needle| text.windows(needle.len()).any(|window| window == needle))
 }
 
@@ -184,6 +194,12 @@ fn refusal(octets: &[u8], switch: &str) -> (u16, String, String) {
     let body = match switch {
         "message" => format!("{{\"message\":\"cannot encode {key}\"}}"),
         "details" => format!("{{\"message\":\"no\",\"details\":[{{\"buffer\":\"{key}\"}}]}}"),
+        "numbers" => format!("{{\"message\":\"no\",\"details\":[{{\"buffer\":{octets:?}}}]}}"),
+        "decimal" => format!("{{\"message\":\"cannot encode {octets:?}\"}}"),
+        "colons" => {
+            let octets: Vec<_> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+            format!("{{\"message\":\"cannot encode {}\"}}", octets.join(":"))
+        }
         _ => "{\"message\":\"no\"}".to_owned(),
     };
     (400, String::new(), body)
@@ -196,7 +212,9 @@ mod tests {
     #[test]
     fn the_search_finds_every_spelling() {
         let key = [&BIRD[..], &[1, 2, 3]].concat();
-        for text in [key.clone(), Base64::encode_string(&key).into_bytes(), crate::hex(&key).into_bytes()] {
+        let colons: Vec<_> = key.iter().map(|octet| format!("{octet:02x}")).collect();
+        let spelt = [key.clone(), Base64::encode_string(&key).into_bytes(), crate::hex(&key).into_bytes()];
+        for text in spelt.into_iter().chain([format!("{key:?}").into_bytes(), colons.join(":").into_bytes()]) {
             assert!(holds_canary(&[b"x", text.as_slice(), b"y"].concat()));
         }
         assert!(!holds_canary(b"canary"));

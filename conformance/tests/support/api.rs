@@ -65,6 +65,7 @@ pub(crate) fn answer(asked: &Asked, state: &Mutex<State>) -> Said {
         said.body = String::from_utf8_lossy(&said.body).replace(from, to).into_bytes();
     };
     match fault {
+        "B62" if asked.method == "GET" && !asked.target.ends_with("status") => said = error(400, "POST only"),
         "B45" if asked.method == "GET" && !asked.target.ends_with("status") => said = error(404, "POST only"),
         "B46" if asked.target.contains("dec_keys") => said = error(503, "not now"),
         "B47" if said.body.ends_with(b"not JSON\"}") => said.status = 415,
@@ -132,7 +133,7 @@ fn route(asked: &Asked, state: &mut State) -> Said {
         let header = asked.headers.iter().find(|(name, _)| name == "x-remote-user");
         caller = header.map_or(caller, |(_, id)| id.clone());
     }
-    if fault == "M162"
+    if matches!(fault, "M162" | "M174")
         && let Some(named) =
             serde_json::from_slice::<Value>(&asked.body).ok().and_then(|body| Some(body.get("SAE_ID")?.as_str()?.to_owned()))
     {
@@ -247,6 +248,10 @@ fn kme_of(sae: &str) -> Option<&'static str> {
 fn status(asked: &Asked, caller: &str, peer: &str, state: &mut State) -> Said {
     let fault = state.fault;
     state.status_reads += 1;
+    // No slave is a master; it has just started.
+    if fault == "B58" && asked.kme == "kme-b" || fault == "B59" && state.began.elapsed() < Duration::from_millis(500) {
+        return error(401, "not yet, or not at all");
+    }
     let target = match kme_of(peer) {
         Some(target) => json!(target),
         None if fault == "M028" => json!(0),
@@ -574,6 +579,9 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
         };
         let early = key.since.elapsed() < Duration::from_millis(wait);
         let one_way = fault == "M113" && key.master == "blue" || fault == "M111" && kme_of(&key.master) == kme_of(caller);
+        if fault == "M174" && key.master != peer {
+            return error(401, "not a key of that master");
+        }
         if gone(key) || (key.master != peer && fault != "M021") || early || one_way || state.happened("later") {
             wrong = true;
             continue;

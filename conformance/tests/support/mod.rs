@@ -47,6 +47,11 @@ pub(crate) struct State {
     /// It answers nobody any more; it is gone.
     pub(crate) hung: bool,
     pub(crate) dead: bool,
+    /// KME A is about to restart; how often it has.
+    pub(crate) restarts: bool,
+    pub(crate) restarted: u32,
+    /// Bodies that a connection was lost by.
+    pub(crate) lost: BTreeSet<Vec<u8>>,
 }
 
 impl State {
@@ -123,6 +128,9 @@ impl Pair {
             busy: [0; 2],
             hung: false,
             dead: false,
+            restarts: false,
+            restarted: 0,
+            lost: BTreeSet::new(),
         };
         let state = Arc::new(Mutex::new(state));
         for (name, listener) in [("kme-a", a), ("kme-b", b)] {
@@ -144,6 +152,13 @@ fn accept(name: &'static str, mut listener: TcpListener, tls: &Arc<ServerConfig>
             listener = TcpListener::bind(address).expect("the same port");
         }
         let Ok((tcp, _)) = listener.accept() else { continue };
+        if name == "kme-a" && std::mem::take(&mut lock(state).restarts) {
+            let address = listener.local_addr().expect("an address");
+            drop((tcp, listener));
+            thread::sleep(Duration::from_millis(600));
+            listener = TcpListener::bind(address).expect("the same port");
+            continue;
+        }
         if lock(state).dead {
             return;
         }
@@ -225,9 +240,17 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
             lock(state).asked = 1;
             return;
         }
+        // Loses each such request once; always.
+        if let Ok(asked) = asked.as_ref()
+            && asked.body.starts_with(b"{\"size\":")
+            && (fault == "M173" || fault == "B61" && lock(state).lost.insert(asked.body.clone()))
+        {
+            return;
+        }
+        let of_nobody = asked.as_ref().is_ok_and(|asked| asked.target.ends_with("/status") && !asked.target.contains("nobody"));
         let (said, last) = match asked {
             Ok(asked) => {
-                if fault.starts_with("H3") {
+                if matches!(fault, "H30" | "H31") {
                     hang(fault, kme, draws, state);
                 }
                 let said = api::answer(&asked, state);
@@ -272,6 +295,13 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
             return;
         }
         let sent = stream.write_all(&octets).and_then(|()| stream.flush());
+        // It is gone after its answer; it restarts, once; each time.
+        if of_nobody && said.status == 400 && kme == "kme-a" {
+            let mut state = lock(state);
+            state.dead |= fault == "H32";
+            state.restarts |= fault == "H33" && state.restarted == 0 || fault == "H34";
+            state.restarted += u32::from(state.restarts);
+        }
         if fault == "B56" {
             thread::sleep(Duration::from_secs(8));
         }

@@ -134,7 +134,8 @@ pub(super) fn enc_018(t: &mut Ctx<'_>) -> Result<(), Stop> {
                 t.check_at(Level::D, "padding", last & 0x7f == 0, "zero bits on the right (A-40)", "other bits are set");
             }
         } else {
-            t.expect_refusal(&answer, &[400], Some(mandated::SIZE))?;
+            let offered = !by_get || t.lab.passive().offers_get_key;
+            t.expect_refusal_by_get(offered, &answer, &[400], Some(mandated::SIZE))?;
             if claimed == Some(true) {
                 t.check_at(Level::D, "claim", false, "200, since size.any-bit is claimed", &answer.shown);
             }
