@@ -86,6 +86,22 @@ pub(crate) fn json() -> String {
     serde_json::to_string_pretty(&catalogue).unwrap_or_default() + "\n"
 }
 
+/// What a requirement or a reading is, and the cases that rest on it.
+pub(crate) fn note(id: &str) -> Option<String> {
+    let id = id.to_uppercase();
+    let short = id.trim_start_matches("014-");
+    let required = requirements::REQUIREMENTS.iter().find(|(known, ..)| *known == short);
+    let text = match (required, reading(&id)) {
+        (Some((known, what, _)), _) => format!("{}  {what}\n", requirement(known)),
+        (None, Some((question, reading))) => format!("{id}  {question}\n  read as: {reading}\n"),
+        (None, None) => return None,
+    };
+    let rests = |case: &&&Case| case.requirements.contains(&short) || case.ambiguities.contains(&id.as_str());
+    let cases = all().iter().chain(sae()).filter(rests).map(|case| format!("  {:<13} {}\n", case.id, case.title));
+    let cases: String = cases.collect();
+    Some(if cases.is_empty() { format!("{text}\nno case rests on it\n") } else { format!("{text}\ncases\n{cases}") })
+}
+
 /// A page per case.
 pub(crate) fn explained(case: &Case) -> String {
     let mut text = format!("{}  version {}\n{}\n\n", case.id, case.version, case.title);

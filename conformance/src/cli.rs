@@ -63,7 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 conforms or fails as expected, 1 failure, 2 usage or configuration,\n3 inconclusive only, 4 harness error, 130 interrupted,\n141 nobody reads what it writes."
+    after_help = "Exit codes: 0 conforms or fails as expected, 1 failure,\n2 usage or configuration, 3 inconclusive only, 4 harness error, 130 interrupted,\n141 nobody reads what it writes."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -98,10 +98,10 @@ enum Command {
         #[arg(long, default_value = "text", value_parser = ["text", "json", "md"])]
         format: String,
     },
-    /// Explain a case: requirement, stimulus, accepted outcomes
-    #[command(after_help = "Example:\n  qkdspec explain DEC-006")]
+    /// Explain a case (requirement, stimulus, accepted outcomes), a requirement or a reading
+    #[command(after_help = "Examples:\n  qkdspec explain DEC-006\n  qkdspec explain 014-6.4-06\n  qkdspec explain A-10")]
     Explain {
-        /// For instance 014-DEC-006
+        /// For instance 014-DEC-006, 014-6.4-06, A-10
         id: String,
     },
     /// Show the order and the worst cost in keys of what would be run
@@ -220,6 +220,9 @@ impl Command {
                 return preflight::perform(inputs.config()?, &flags.options(&inputs, Selection::default())?, &mut out);
             }
             Self::List { selection, format } => list(&selection, &format, &mut out)?,
+            Self::Explain { id } if catalogue::note(&id).is_some() => {
+                write!(out, "{}", catalogue::note(&id).unwrap_or_default())?;
+            }
             Self::Explain { id } => {
                 let cases = select_of(&every(), std::slice::from_ref(&id), &[]).map_err(RunError::Usage)?;
                 for case in cases {

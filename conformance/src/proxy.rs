@@ -280,6 +280,7 @@ impl Proxy {
                 level: level.filter(|level| *level != case.level).map(|level| format!("{level:?}")).unwrap_or_default(),
                 accepted: accepted.to_owned(),
                 got,
+                exchange: None,
             })
             .collect();
         let outcome = if looked == 0 { Err(Stop::Skip("no exchange to look at".to_owned())) } else { Ok(()) };
@@ -290,6 +291,7 @@ impl Proxy {
                 level: String::new(),
                 accepted: case.accepted.to_owned(),
                 got: format!("{looked} exchanges"),
+                exchange: None,
             });
         }
         conclude(&self.lab.vault, &mut result, case, checks, outcome);

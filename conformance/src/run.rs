@@ -247,7 +247,8 @@ impl<'a> Runner<'a> {
         let mut results: BTreeMap<&'static str, CaseResult> = BTreeMap::new();
         let mut ended = false;
         for case in active {
-            let result = if ended { self.untouched(case) } else { self.case(case) };
+            let mut result = if ended { self.untouched(case) } else { self.case(case) };
+            self.expected.mark(&mut result, began.0);
             ended |= self.interrupted() || self.gone.is_some() || self.options.fail_fast && result.verdict == Verdict::Fail;
             self.show(&mut screen, &result, out)?;
             results.insert(case.id, result);
@@ -257,13 +258,13 @@ impl<'a> Runner<'a> {
                 self.feed(&passive);
             }
             for case in passive {
-                let result = self.judge(case);
+                let mut result = self.judge(case);
+                self.expected.mark(&mut result, began.0);
                 self.show(&mut screen, &result, out)?;
                 results.insert(case.id, result);
             }
         }
         let mut report = self.report(results, began);
-        self.expected.apply(&mut report, began.0);
         summary::conclude(&mut report, self.interrupted());
         let report = self.gated(&report)?;
         let (mut lines, mut own) = (Vec::new(), Vec::new());

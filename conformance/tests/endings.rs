@@ -81,6 +81,9 @@ fn a_name_without_an_address_is_named() {
     });
     bench.ends(3, &["run", "kme", "STA-001"], "KME A cannot be reached: cannot connect: the name kme.invalid is not resolved");
     bench.ends(3, &["preflight"], "nothing can be tested: KME A cannot be reached: cannot connect: the name kme.invalid");
+    let (code, text) = bench.said(&["run", "kme", "STA", "DEC", "-q"]);
+    assert!(code == Some(3) && text.contains("INCONCLUSIVE: nothing was tested: KME A cannot be reached"), "{text}");
+    assert!(text.matches("cannot be reached").count() == 2, "once where it begins, and once at the end: {text}");
 }
 
 #[test]

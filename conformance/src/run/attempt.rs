@@ -263,6 +263,7 @@ impl Runner<'_> {
             level: if level == case.level { String::new() } else { format!("{level:?}") },
             accepted: "Status as before".to_owned(),
             got: self.lab.vault.told(got, bounds::TOLD),
+            exchange: None,
         }
     }
 
@@ -363,6 +364,7 @@ impl Runner<'_> {
                 level: finding.level.map(|level| format!("{level:?}")).unwrap_or_default(),
                 accepted: finding.accepted.to_owned(),
                 got: finding.got.clone(),
+                exchange: None,
             });
         }
         let outcome = match tally {
@@ -382,6 +384,7 @@ impl Runner<'_> {
                 level: String::new(),
                 accepted: case.accepted.to_owned(),
                 got: result.reason.clone(),
+                exchange: None,
             });
         }
         conclude(&self.lab.vault, &mut result, case, checks, outcome);
@@ -423,8 +426,14 @@ mod tests {
 
     #[test]
     fn verdicts_only_get_worse() {
-        let check =
-            |verdict| Check { part: String::new(), verdict, level: String::new(), accepted: String::new(), got: String::new() };
+        let check = |verdict| Check {
+            part: String::new(),
+            verdict,
+            level: String::new(),
+            accepted: String::new(),
+            got: String::new(),
+            exchange: None,
+        };
         let case = crate::catalogue::all()[0];
         let vault = Vault::new().expect("random generator");
         let runner_less = |checks: Vec<Check>, outcome| {

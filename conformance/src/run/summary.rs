@@ -35,7 +35,7 @@ impl Runner<'_> {
         let selection = if self.options.select.is_empty() { "all".to_owned() } else { self.options.select.join(" ") };
         let skip = if self.options.skip.is_empty() { String::new() } else { format!(", skip {}", self.options.skip.join(" ")) };
         lines.push(format!(
-            "{selection}{skip}   {} cases   worst cost {worst} keys of {}   mode {}",
+            "{selection}{skip}   {} cases   worst cost {worst} keys, budget {}   mode {}",
             plan.cases.len(),
             self.lab.config.limits.budget_keys,
             plan.mode.name()

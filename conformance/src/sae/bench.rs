@@ -305,7 +305,14 @@ impl<'a> Bench<'a> {
     pub(crate) fn check_at(&mut self, level: Level, part: &str, met: bool, accepted: &str, got: impl Into<String>) {
         let verdict = judged(met, level, self.fail_on);
         let level = if level == self.case.level { String::new() } else { format!("{level:?}") };
-        self.checks.push(Check { part: part.to_owned(), verdict, level, accepted: accepted.to_owned(), got: got.into() });
+        self.checks.push(Check {
+            part: part.to_owned(),
+            verdict,
+            level,
+            accepted: accepted.to_owned(),
+            got: got.into(),
+            exchange: None,
+        });
     }
 
     /// Records what cannot be wrong.
