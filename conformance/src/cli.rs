@@ -63,7 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 conforms or fails as expected, 1 failure,\n2 usage or configuration, 3 inconclusive only, 4 harness error, 130 interrupted,\n141 nobody reads what it writes."
+    after_help = "Exit codes: 0 conforms or fails as expected, 1 failure,\n2 usage or configuration, 3 inconclusive only, 4 harness error,\n130 interrupted, 141 nobody reads what it writes."
 )]
 struct Cli {
     #[command(subcommand)]
