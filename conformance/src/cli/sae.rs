@@ -89,9 +89,9 @@ pub(super) fn contract() -> String {
         text.push_str(&format!("  {name:<25}{}\n", broken(what, Some(79), 27, 27)));
     }
     text.push_str(
-        "\nFor every key it prints `key_ID fingerprint`, never the key: HMAC-SHA-256 of the\n\
-         key's octets under the text of QKDSPEC_FP_SALT, in hexadecimal digits, 16 at\n\
-         least. Exit 0: done; 1: failed, and said so on standard error; 89: not\n\
+        "\nFor every key it prints `key_ID fingerprint`, never the key: HMAC-SHA-256 of\n\
+         the key's octets under the text of QKDSPEC_FP_SALT, in hexadecimal digits, 16\n\
+         at least. Exit 0: done; 1: failed, and said so on standard error; 89: not\n\
          supported. A scenario of a random name comes first and must give 89.\n\nScenarios:\n",
     );
     for (name, who, what) in TASKS {
