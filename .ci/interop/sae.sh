@@ -10,7 +10,7 @@ mkdir -p "$folder"
 sae() {
     local code=0
     "$qkdspec" run sae --role both --exec "$2" --timeout 20 --config "$folder/absent.toml" --report "$folder/$1.json" >"$folder/$1.txt" || code=$?
-    echo "$1: exit $code, $(tail -n 3 "$folder/$1.txt" | head -n 1)"
+    echo "$1: exit $code, $(grep -E '^[0-9]+ cases?: ' "$folder/$1.txt")"
     # Conforming, or not: but judged.
     [ "$code" -le 1 ]
 }

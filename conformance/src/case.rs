@@ -115,6 +115,11 @@ impl When {
         }
     }
 
+    /// Whether it is Status that decides, since nothing is claimed.
+    pub(crate) fn is_of_status(self, claims: &Claims) -> bool {
+        matches!(self, Self::Multicast | Self::NoMulticast) && claims.multicast.is_none()
+    }
+
     /// Whether the claims, or failing them the KME's Status, make the expression true.
     pub(crate) fn holds(self, claims: &Claims, status_says_multicast: bool) -> bool {
         let multicast = claims.multicast.map_or(status_says_multicast, |claim| claim.claimed);

@@ -43,7 +43,7 @@ pub(crate) fn requirement(id: &str) -> String {
 
 pub(crate) fn need_text(need: Need) -> String {
     match need {
-        Need::Slave => "a slave".to_owned(),
+        Need::Slave => "a slave ([roles] slave; it may be at KME A, too)".to_owned(),
         Need::Pair => "master and slave at two KMEs".to_owned(),
         Need::Stranger => "a stranger: an enrolled SAE at the slave's KME that is never designated".to_owned(),
         Need::Additional => "an additional slave".to_owned(),
@@ -84,6 +84,22 @@ pub(crate) fn json() -> String {
     let cases: Vec<_> = all().iter().chain(sae()).map(|case| case_json(case)).collect();
     let catalogue = json!({ "catalogue": VERSION, "licence": "BSD-3-Clause OR Apache-2.0 OR MIT", "edition": { "etsi014": "1.1.1" }, "cases": cases });
     serde_json::to_string_pretty(&catalogue).unwrap_or_default() + "\n"
+}
+
+/// What a requirement or a reading is, and the cases that rest on it.
+pub(crate) fn note(id: &str) -> Option<String> {
+    let id = id.to_uppercase();
+    let short = id.trim_start_matches("014-");
+    let required = requirements::REQUIREMENTS.iter().find(|(known, ..)| *known == short);
+    let text = match (required, reading(&id)) {
+        (Some((known, what, _)), _) => format!("{}  {what}\n", requirement(known)),
+        (None, Some((question, reading))) => format!("{id}  {question}\n  read as: {reading}\n"),
+        (None, None) => return None,
+    };
+    let rests = |case: &&&Case| case.requirements.contains(&short) || case.ambiguities.contains(&id.as_str());
+    let cases = all().iter().chain(sae()).filter(rests).map(|case| format!("  {:<13} {}\n", case.id, case.title));
+    let cases: String = cases.collect();
+    Some(if cases.is_empty() { format!("{text}\nno case rests on it\n") } else { format!("{text}\ncases\n{cases}") })
 }
 
 /// A page per case.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::case::{Case, Need};
 use crate::catalogue;
@@ -16,6 +16,7 @@ use crate::run::{RunError, plan, run_guarded};
 use crate::select::{PROFILES, select_of};
 use crate::{diff, expected};
 
+mod again;
 mod badge;
 mod bundle;
 mod ics;
@@ -32,19 +33,25 @@ use options::{Inputs, RunFlags, Selection};
 /// Reads the arguments, does what they say, and gives the exit code.
 ///
 /// 0 conforms, or fails as expected; 1 a failure, an unexpected pass or an expired expectation; 2 usage, configuration or an
-/// empty selection; 3 inconclusive only; 4 the harness is at fault; 130 interrupted.
+/// empty selection; 3 inconclusive only; 4 the harness is at fault; 130 interrupted; 141 nobody reads what it writes.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let command = Cli::command();
+    let parsed = command.clone().try_get_matches_from(arguments).and_then(|matches| {
+        let again = again::arguments(&command, &matches);
+        Ok((Cli::from_arg_matches(&matches)?, again))
+    });
+    let (cli, again) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Nothing can be done about a closed screen.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match cli.command.perform() {
+    match cli.command.perform(&again) {
         Ok(code) => ExitCode::from(code),
-        Err(RunError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(4),
+        // As a shell tells of a program that a signal has ended, since nobody reads on.
+        Err(RunError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(141),
         Err(error) => {
             eprintln!("qkdspec: {error}");
             ExitCode::from(if matches!(error, RunError::Usage(_)) { 2 } else { 4 })
@@ -56,7 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 conforms or fails as expected, 1 failure, 2 usage or configuration, 3 inconclusive only, 4 harness error, 130 interrupted."
+    after_help = "Exit codes: 0 conforms or fails as expected, 1 failure,\n2 usage or configuration, 3 inconclusive only, 4 harness error,\n130 interrupted, 141 nobody reads what it writes."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -67,11 +74,13 @@ struct Cli {
 enum Command {
     /// Write a commented qkdspec.toml, and certificates for a laboratory if wanted
     #[command(
-        after_help = "Examples:\n  qkdspec init --kme https://kme-a:8443 --kme-b https://kme-b:8443 --sae-dir pki\n  qkdspec init --pki"
+        after_help = "Examples:\n  qkdspec init --kme https://kme-a:8443 --kme-b https://kme-b:8443\n  qkdspec init --kme https://kme-a:8443 --one-kme --sae-dir certificates\n  qkdspec init --pki"
     )]
     Init(init::Init),
     /// Reach both KMEs and read Status; costs no key; says what will not be tested
-    #[command(after_help = "Example:\n  qkdspec preflight --config lab/qkdspec.toml")]
+    #[command(
+        after_help = "Example:\n  qkdspec preflight --config lab/qkdspec.toml\n\nExit codes: 0 nothing speaks against a run, 2 the configuration is wrong,\n3 a KME cannot be reached, or answers as if the configuration were wrong."
+    )]
     Preflight {
         #[command(flatten)]
         inputs: Inputs,
@@ -80,7 +89,7 @@ enum Command {
     },
     /// List cases
     #[command(
-        after_help = "Examples:\n  qkdspec list\n  qkdspec list 014-DEC level:S --format md\n  qkdspec list '#key-safety' --skip CON"
+        after_help = "Examples:\n  qkdspec list\n  qkdspec list DEC AUT --format md            both groups\n  qkdspec list DEC --skip level:D,level:O     of one group, what is left"
     )]
     List {
         #[command(flatten)]
@@ -89,10 +98,10 @@ enum Command {
         #[arg(long, default_value = "text", value_parser = ["text", "json", "md"])]
         format: String,
     },
-    /// Explain a case: requirement, stimulus, accepted outcomes
-    #[command(after_help = "Example:\n  qkdspec explain DEC-006")]
+    /// Explain a case (requirement, stimulus, accepted outcomes), a requirement or a reading
+    #[command(after_help = "Examples:\n  qkdspec explain DEC-006\n  qkdspec explain 014-6.4-06\n  qkdspec explain A-10")]
     Explain {
-        /// For instance 014-DEC-006
+        /// For instance 014-DEC-006, 014-6.4-06, A-10
         id: String,
     },
     /// Show the order and the worst cost in keys of what would be run
@@ -110,12 +119,12 @@ enum Command {
     Run(Target),
     /// Play a pair of KMEs with something wrong, for use by hand
     #[command(
-        after_help = "Examples:\n  qkdspec mock kme-pair --scenario list\n  qkdspec mock kme-pair --scenario short-key --dir /tmp/mock\n  qkdspec mock kme-pair --listen-a 127.0.0.1:8443 --listen-b 127.0.0.1:9443 --dir /tmp/mock"
+        after_help = "Examples:\n  qkdspec mock kme-pair --scenario list\n  qkdspec mock kme-pair --scenario short-key --dir /tmp/mock\n  qkdspec mock kme-pair --dir /tmp/mock \\\n    --listen-a 127.0.0.1:8443 --listen-b 127.0.0.1:9443"
     )]
     Mock(sae::Mock),
     /// Stand between an SAE and its KME, and judge what passes, both ways
     #[command(
-        after_help = "The proxy ends the SAE's TLS with a certificate that the SAE trusts (--cert, --key), and speaks to the KME with the\nSAE's own certificate (--sae-cert, --sae-key): a proxy in the middle of mutual TLS has to have both. Keys pass through it\nand are forgotten; the report holds fingerprints.\n\nExample:\n  qkdspec proxy --upstream https://kme-a:8443 --ca network-ca.pem --listen 127.0.0.1:9443 \\\n    --cert proxy.pem --key proxy.key --client-ca network-ca.pem --sae-cert red.pem --sae-key red.key --report r.json\nEnds with Ctrl-C, or after --seconds or --requests."
+        after_help = "The proxy ends the SAE's TLS with a certificate that the SAE trusts (--cert,\n--key), and speaks to the KME with the SAE's own certificate (--sae-cert,\n--sae-key): a proxy in the middle of mutual TLS has to have both. Keys pass\nthrough it and are forgotten; the report holds fingerprints. It ends with\nCtrl-C, or after --seconds or --requests.\n\nExample:\n  qkdspec proxy --upstream https://kme-a:8443 --ca network-ca.pem \\\n    --listen 127.0.0.1:9443 --cert proxy.pem --key proxy.key \\\n    --client-ca network-ca.pem --sae-cert red.pem --sae-key red.key \\\n    --report r.json"
     )]
     Proxy(proxy::Proxy),
     /// Print the catalogue of test purposes, or write a page per case
@@ -135,7 +144,7 @@ enum Command {
     },
     /// Run a case of a report again, with the same seed
     #[command(
-        after_help = "Example:\n  qkdspec replay r.json 014-ENC-027 --config lab/qkdspec.toml\n\nWhat looks at all exchanges is repeated with the cases in whose exchanges it found its faults. Exit codes are those of run."
+        after_help = "Example:\n  qkdspec replay r.json 014-ENC-027 --config lab/qkdspec.toml\n\nWhat looks at all exchanges is repeated with the cases in whose exchanges it\nfound its faults. Exit codes are those of run."
     )]
     Replay(replay::Replay),
     /// Claims (ICS): pro forma, check, draft
@@ -146,12 +155,12 @@ enum Command {
     Badge(badge::Badge),
     /// Put a report and what it rests on into a folder with sums, signed if wanted; or check one
     #[command(
-        after_help = "Examples:\n  qkdspec bundle r.json                        writes r.bundle/\n  qkdspec bundle r.json --sign lab.key\n  qkdspec bundle --verify r.bundle --key lab.pem\n\nExit codes of --verify: 0 as it was, 1 changed or not signed by that key, 2 not readable."
+        after_help = "Examples:\n  qkdspec bundle r.json                        writes r.bundle/\n  qkdspec bundle r.json --sign lab.key\n  qkdspec bundle --verify r.bundle --key lab.pem\n\nExit codes of --verify: 0 as it was, 1 changed or not signed by that key,\n2 not readable."
     )]
     Bundle(bundle::Bundle),
     /// Hold the harness against KMEs that are faulty on purpose, odd, or hostile
     #[command(
-        after_help = "Examples:\n  qkdspec selftest --canary\n  qkdspec selftest --faulty target/release/faulty\n  qkdspec selftest --faulty target/release/faulty --only M102,B04 --keep /tmp/kept\n  qkdspec selftest --faulty target/release/faulty --third 2/3 --seed 7f3a91 --check conformance/MATRIX.md\n\nExit codes: 0 all as it ought to be, 1 not so, 2 usage, or the program of faulty KMEs is not given, 130 interrupted."
+        after_help = "Examples:\n  qkdspec selftest --canary\n  qkdspec selftest --faulty target/release/faulty\n  qkdspec selftest --faulty target/release/faulty --only M102,B04 --keep kept\n  qkdspec selftest --faulty target/release/faulty --third 2/3 --seed 7f3a91 \\\n    --check conformance/MATRIX.md\n\nExit codes: 0 all as it ought to be, 1 not so, 2 usage, or the program of\nfaulty KMEs is not given, 130 interrupted."
     )]
     Selftest(Box<selftest::Selftest>),
     /// Make other forms of a report
@@ -202,7 +211,8 @@ enum Target {
 }
 
 impl Command {
-    fn perform(self) -> Result<u8, RunError> {
+    /// `again` is what the command line has besides cases and files to write.
+    fn perform(self, again: &str) -> Result<u8, RunError> {
         let mut out = io::stdout().lock();
         match self {
             Self::Init(init) => init.perform(&mut out)?,
@@ -210,6 +220,9 @@ impl Command {
                 return preflight::perform(inputs.config()?, &flags.options(&inputs, Selection::default(), &out)?, &mut out);
             }
             Self::List { selection, format } => list(&selection, &format, &mut out)?,
+            Self::Explain { id } if catalogue::note(&id).is_some() => {
+                write!(out, "{}", catalogue::note(&id).unwrap_or_default())?;
+            }
             Self::Explain { id } => {
                 let cases = select_of(&every(), std::slice::from_ref(&id), &[]).map_err(RunError::Usage)?;
                 for case in cases {
@@ -227,14 +240,15 @@ impl Command {
                     list_hooks(&config, &mut out)?;
                     return Ok(0);
                 }
-                let options = flags.options(&inputs, selection, &out)?;
+                let mut options = flags.options(&inputs, selection, &out)?;
+                again.clone_into(&mut options.again);
                 options::watch_interrupts(&options.interrupted);
                 return flags.output.written(|| run_guarded(config, &options, &mut out));
             }
-            Self::Run(Target::Sae(sae)) => return sae.perform(&mut out),
+            Self::Run(Target::Sae(sae)) => return sae.perform(again, &mut out),
             Self::Mock(mock) => mock.perform(&mut out)?,
-            Self::Proxy(proxy) => return proxy.perform(&mut out),
-            Self::Replay(replay) => return replay.perform(&mut out),
+            Self::Proxy(proxy) => return proxy.perform(again, &mut out),
+            Self::Replay(replay) => return replay.perform(again, &mut out),
             Self::Ics(ics) => return ics.perform(&mut out),
             Self::Badge(badge) => badge.perform(&mut out)?,
             Self::Bundle(bundle) => return bundle.perform(&mut out),
@@ -297,8 +311,9 @@ fn list(selection: &Selection, format: &str, out: &mut dyn Write) -> Result<(), 
             }
         }
         _ => {
+            let width = cases.iter().map(|case| case.cost.text().len()).max().unwrap_or_default();
             for case in &cases {
-                writeln!(out, "{:<13} {:?}  {:<10} {}", case.id, case.level, case.cost.text(), case.title)?;
+                writeln!(out, "{:<13} {:?}  {:<width$}  {}", case.id, case.level, case.cost.text(), case.title)?;
             }
             writeln!(
                 out,
@@ -369,4 +384,23 @@ fn writable(path: &Path) -> Result<(), RunError> {
 
 fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
     fs::write(path, text).map_err(|error| RunError::Usage(format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_below_the_options_is_not_wrapped() {
+        let mut commands = vec![Cli::command()];
+        let mut texts = 0;
+        while let Some(command) = commands.pop() {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            // Wrapped by a terminal, examples could not be pasted.
+            assert!(text.lines().all(|line| line.chars().count() < 80), "{}: {text}", command.get_name());
+            texts += usize::from(!text.is_empty());
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(texts > 15);
+    }
 }

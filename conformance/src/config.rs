@@ -208,7 +208,7 @@ impl Config {
         }
         for (side, kme) in &self.kme {
             let name = side.letter().to_lowercase();
-            BaseUrl::parse(&kme.base_url).map_err(|error| format!("[kme.{name}] base_url: {error}"))?;
+            BaseUrl::of_kme(&kme.base_url).map_err(|error| format!("[kme.{name}] base_url: {error}"))?;
             if let Some(field) = &kme.kme_id_field {
                 IdField::parse(field).map_err(|error| format!("[kme.{name}] kme_id_field: {error}"))?;
             }
@@ -222,7 +222,9 @@ impl Config {
             }
             if !self.kme.contains_key(&sae.kme) {
                 let letter = sae.kme.letter().to_lowercase();
-                return Err(format!("[sae] {name}: kme = \"{letter}\", but there is no [kme.{letter}]"));
+                return Err(format!(
+                    "[sae] {name}: kme = \"{letter}\", but there is no [kme.{letter}]; with one KME only, write kme = \"a\" for every SAE"
+                ));
             }
         }
         let named = [Some(&self.roles.master), self.roles.slave.as_ref(), self.roles.stranger.as_ref()];
@@ -325,9 +327,10 @@ master = "red"
     fn errors_say_where_and_what_to_do() {
         assert!(error(&GOOD.replace("ca =", "cacert =")).contains("line 5"));
         assert!(error(&GOOD.replace("master = \"red\"", "master = \"blue\"")).contains("not in [sae]"));
-        assert!(error(&GOOD.replace("kme = \"a\"", "kme = \"b\"")).contains("no [kme.b]"));
+        assert!(error(&GOOD.replace("kme = \"a\"", "kme = \"b\"")).contains("no [kme.b]; with one KME only, write kme = \"a\""));
         assert!(error(&GOOD.replace("schema = 1", "schema = 2")).contains("schema = 1"));
         assert!(error(&GOOD.replace("https://a.example", "a.example")).contains("https://"));
+        assert!(error(&GOOD.replace("a.example", "a.example/api/v1")).contains("[kme.a] base_url: "));
         assert!(error(&format!("{GOOD}slave = \"red\"\n")).contains("two roles"));
         let none = "[ics]\nmulticast = { claimed = true, max = 0 }\n";
         assert!(error(&format!("{GOOD}{none}")).contains("contradicts itself"));

@@ -51,6 +51,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) checks: Vec<Check>,
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) observed: Vec<String>,
+    /// The exchange that checks are about at present.
+    about: Option<u64>,
     /// Stimuli that a connection was lost by when the case was run before.
     pub(crate) lost_before: HashSet<u64>,
     /// Something was not met because a KME could not be reached.
@@ -93,6 +95,7 @@ impl<'a> Ctx<'a> {
             checks,
             parameters,
             observed,
+            about: None,
             lost_before: HashSet::new(),
             away: false,
             refused_before,
@@ -351,7 +354,14 @@ impl<'a> Ctx<'a> {
         let level = if level == self.case.level { String::new() } else { format!("{level:?}") };
         // What a KME says gets into checks here, and nowhere else.
         let told = |text: &str| self.lab.vault.told(text, bounds::TOLD);
-        let check = Check { part: printable(part), verdict, level, accepted: told(accepted), got: told(&got.into()) };
+        let check = Check {
+            part: printable(part),
+            verdict,
+            level,
+            accepted: told(accepted),
+            got: told(&got.into()),
+            exchange: self.about,
+        };
         self.checks.push(check);
     }
 
@@ -397,6 +407,7 @@ impl<'a> Ctx<'a> {
         bits: Option<u64>,
     ) -> Result<Vec<Key>, Stop> {
         self.expect_code_200(refusal, &answer)?;
+        self.about = Some(answer.n);
         let container = format!("`keys`, an array of {number} objects with strings `key_ID` and `key`");
         let listed = answer.member("keys").and_then(crate::json::Json::array).map_or(0, <[_]>::len) as u64;
         self.check("container", listed == answer.keys.len() as u64 && listed > 0, &container, &answer.shown);
@@ -410,13 +421,16 @@ impl<'a> Ctx<'a> {
                 got.iter().map(|length| length.map_or("not base64".to_owned(), |octets| format!("{}", octets * 8))).collect();
             self.check("size", right, &format!("{bits} bits"), format!("bits: {}", told.join(", ")));
         }
+        self.about = None;
         Ok(answer.keys)
     }
 
     /// 200; or else the case is over.
     pub(crate) fn expect_code_200(&mut self, level: Level, answer: &Answer) -> Result<(), Stop> {
         self.judgeable(answer)?;
+        self.about = Some(answer.n);
         self.check_at(level, "code", answer.is(200), "200", &answer.shown);
+        self.about = None;
         if answer.is(200) { Ok(()) } else { Err(Stop::Judged) }
     }
 
@@ -429,7 +443,9 @@ impl<'a> Ctx<'a> {
         } else {
             answer.shown.clone()
         };
+        self.about = Some(answer.n);
         self.check("code", answer.is(200), "200", got);
+        self.about = None;
         if !answer.is(200) {
             return Err(Stop::Judged);
         }
@@ -479,6 +495,7 @@ impl<'a> Ctx<'a> {
         self.judgeable(answer)?;
         let accepted: Vec<_> = codes.iter().map(u16::to_string).collect();
         let coded = answer.status().is_some_and(|status| codes.contains(&status));
+        self.about = Some(answer.n);
         if self.is_not_short(answer) {
             let got = format!("{}, though Status tells of keys enough", answer.shown);
             self.check_at(self.case.level.max(Level::D), "code", coded, &accepted.join(" or "), got);
@@ -493,6 +510,7 @@ impl<'a> Ctx<'a> {
                 self.check_at(wording, "text", message == text, &format!("\"{text}\""), &answer.shown);
             }
         }
+        self.about = None;
         Ok(())
     }
 
@@ -502,8 +520,10 @@ impl<'a> Ctx<'a> {
             self.judgeable(answer)?;
         }
         let refused = answer.status().is_some_and(|status| (400..500).contains(&status));
+        self.about = Some(answer.n);
         self.check("code", refused, "4xx", &answer.shown);
         self.check("no key", !answer.serves(), "neither key nor Status", &answer.shown);
+        self.about = None;
         Ok(())
     }
 
@@ -512,7 +532,9 @@ impl<'a> Ctx<'a> {
         if let Some(why) = unjudgeable(answer) {
             return Err(Stop::Inconclusive(why));
         }
+        self.about = Some(answer.n);
         self.check(part, !answer.serves(), "no key and no Status", &answer.shown);
+        self.about = None;
         Ok(())
     }
 }

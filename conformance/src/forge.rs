@@ -98,6 +98,19 @@ pub(crate) fn names(certificate: &[u8], field: Option<&IdField>) -> Result<Vec<S
     Ok(names)
 }
 
+/// Why a certificate is not valid now.
+pub(crate) fn lapsed(certificate: &[u8]) -> Result<Option<String>, String> {
+    let parsed = parse(certificate)?;
+    let (now, validity) = (ASN1Time::now(), parsed.validity());
+    Ok(if now > validity.not_after {
+        Some(format!("the certificate has expired, on {}", validity.not_after))
+    } else if now < validity.not_before {
+        Some(format!("the certificate is not valid before {} (is this machine's clock right?)", validity.not_before))
+    } else {
+        None
+    })
+}
+
 /// Why a refusal of that certificate of `[intruder]`, or an answer to it, would prove nothing. `enrolled` are those of the SAEs.
 pub(crate) fn unfit(intruder: &str, certificate: &[u8], enrolled: &[&[u8]]) -> Result<Option<&'static str>, String> {
     let parsed = parse(certificate)?;

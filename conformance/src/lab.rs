@@ -2,6 +2,7 @@
 //! checks are kept.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -11,10 +12,11 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::{CertificateConfig, Config, IdField, Side};
 use crate::ctx::Stop;
+use crate::forge::lapsed;
 use crate::passive::Passive;
 use crate::report;
 use crate::secret::Vault;
-use crate::wire::{BaseUrl, Credentials, TlsSettings, Versions, client_config, load_certificates};
+use crate::wire::{BaseUrl, Credentials, TlsSettings, Versions, WireError, client_config, load_certificates};
 
 mod answer;
 mod books;
@@ -43,9 +45,28 @@ pub(crate) struct Sae {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) side: Side,
+    /// Of its certificate.
+    pub(crate) path: PathBuf,
     pub(crate) credentials: Credentials,
     tls: Arc<ClientConfig>,
 }
+
+impl Sae {
+    /// Why its KME gives it no answer, in words for whoever wrote the configuration.
+    pub(crate) fn unheard(&self, error: &WireError) -> String {
+        let kme = self.side.letter();
+        match error.alert() {
+            Some(alert) if ABOUT_CERTIFICATES.iter().any(|word| alert.contains(word)) => {
+                format!("KME {kme} refuses the certificate of {} ({}): {alert}", self.name, self.path.display())
+            }
+            Some(alert) => format!("KME {kme} ends the handshake of {}: {alert}", self.name),
+            None => format!("KME {kme} cannot be reached: {error}"),
+        }
+    }
+}
+
+/// Parts of the names of alerts that tell of a client's certificate.
+const ABOUT_CERTIFICATES: [&str; 4] = ["Certificate", "UnknownCA", "AccessDenied", "DecryptError"];
 
 /// How much a run may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,13 +123,14 @@ impl Lab {
     pub(crate) fn new(config: Config, mode: Mode, lab_only: bool, interrupted: Arc<AtomicBool>) -> Result<Self, String> {
         let mut kmes = BTreeMap::new();
         for (side, kme) in &config.kme {
-            let url = BaseUrl::parse(&kme.base_url)?;
+            let url = BaseUrl::of_kme(&kme.base_url)?;
             if !url.tls && !lab_only {
                 return Err(format!("{url}: plain HTTP needs --insecure-lab, and the result is worth nothing then"));
             }
             let mut roots = RootCertStore::empty();
-            for certificate in load_certificates(&config.path(&kme.ca))? {
-                roots.add(certificate).map_err(|error| format!("{}: {error}", kme.ca.display()))?;
+            let wrong = |error: String| format!("[kme.{}] ca: {error}", side.letter().to_lowercase());
+            for certificate in load_certificates(&config.path(&kme.ca)).map_err(wrong)? {
+                roots.add(certificate).map_err(|error| wrong(format!("{}: {error}", kme.ca.display())))?;
             }
             let id_field = kme.kme_id_field.as_deref().map(IdField::parse).transpose()?;
             kmes.insert(*side, Kme { side: *side, url, kme_id: kme.kme_id.clone(), id_field, roots });
@@ -116,11 +138,17 @@ impl Lab {
         let mut saes = BTreeMap::new();
         for (name, sae) in &config.sae {
             let key = sae.key.as_ref().map(|key| config.path(key));
-            let credentials = Credentials::load(&config.path(&sae.cert), key.as_deref())?;
+            let path = config.path(&sae.cert);
+            let wrong = |error: String| format!("[sae] {name}: {error}");
+            let credentials = Credentials::load(&path, key.as_deref()).map_err(wrong)?;
+            let doubt = lapsed(&credentials.chain[0]).unwrap_or_else(Some);
+            if let Some(why) = doubt {
+                return Err(wrong(format!("{}: {why}", path.display())));
+            }
             let roots = &kmes.get(&sae.kme).ok_or("an SAE at no KME")?.roots;
             let settings = TlsSettings { roots, credentials: Some(&credentials), versions: Versions::Both, alpn: &["http/1.1"] };
             let tls = client_config(settings).map_err(|error| format!("[sae] {name}: {error}"))?;
-            let sae = Sae { name: name.clone(), id: sae.id.clone(), side: sae.kme, credentials, tls: Arc::new(tls) };
+            let sae = Sae { name: name.clone(), id: sae.id.clone(), side: sae.kme, path, credentials, tls: Arc::new(tls) };
             saes.insert(name.clone(), sae);
         }
         // A file that cannot be read is a fault of the configuration, and not of a case.

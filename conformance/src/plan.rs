@@ -44,7 +44,7 @@ impl Plan {
             text.push('\n');
         }
         text.push_str(&format!(
-            "\n{} cases, mode {}, seed {:x}, plan {}\nworst cost {} keys of {}, each case run {} times (M = limits.max_batch = {batch}; known exactly once Status is)\n",
+            "\n{} cases, mode {}, seed {:x}, plan {}\nworst cost {} keys, budget {}, each case run {} times (M = limits.max_batch = {batch}; known exactly once Status is)\n",
             self.cases.len(),
             self.mode.name(),
             self.seed,

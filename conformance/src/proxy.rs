@@ -311,7 +311,7 @@ impl Proxy {
         fail_on: &[Level],
         began: (OffsetDateTime, Instant),
     ) -> Result<Report, RunError> {
-        let replay = format!("qkdspec proxy --upstream {}", settings.upstream);
+        let replay = format!("qkdspec proxy{}", options.again);
         let mut cases: Vec<&'static Case> = Vec::new();
         let mut results = Vec::new();
         for case in catalogue::all().iter().filter(|case| case.is_passive()) {
@@ -388,6 +388,7 @@ impl Proxy {
                 level: level.filter(|level| *level != case.level).map(|level| format!("{level:?}")).unwrap_or_default(),
                 accepted: accepted.to_owned(),
                 got,
+                exchange: None,
             })
             .collect();
         // Of an SAE, what it asks can be judged without an answer.
@@ -404,6 +405,7 @@ impl Proxy {
                 level: String::new(),
                 accepted: case.accepted.to_owned(),
                 got: format!("{looked} exchanges"),
+                exchange: None,
             });
         }
         conclude(&self.lab.vault, &mut result, case, checks, outcome);

@@ -10,6 +10,7 @@ mod html;
 mod junit;
 mod markdown;
 mod sarif;
+mod telling;
 mod text;
 
 pub(crate) use foreign::{blanked, with_foreign};
@@ -17,7 +18,8 @@ pub(crate) use html::html;
 pub(crate) use junit::{escaped, junit};
 pub(crate) use markdown::markdown;
 pub(crate) use sarif::sarif;
-pub(crate) use text::{Screen, text};
+pub(crate) use telling::{Finding, count, some};
+pub(crate) use text::{Screen, broken, text};
 
 /// The observation that a KME gave no answer any more, and the run ended for it.
 pub(crate) const GONE: &str = "a KME is gone";
@@ -253,6 +255,9 @@ pub struct Check {
     pub accepted: String,
     /// What came.
     pub got: String,
+    /// The exchange whose answer was judged, if it is one, by its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<u64>,
 }
 
 /// What a case cost, in keys.

@@ -23,6 +23,7 @@ use crate::status::Limits;
 
 mod attempt;
 mod gate;
+mod hints;
 mod summary;
 mod tidy;
 
@@ -71,6 +72,8 @@ pub struct Options {
     pub colour: bool,
     /// Columns at which lines are broken; absent: nowhere.
     pub width: Option<usize>,
+    /// What a command that repeats a case needs, besides the case and the seed.
+    pub again: String,
     /// Set to end the run; the report is marked `partial`.
     pub interrupted: Arc<AtomicBool>,
 }
@@ -96,6 +99,7 @@ impl Default for Options {
             quiet: false,
             colour: false,
             width: None,
+            again: String::new(),
             interrupted: Arc::default(),
         }
     }
@@ -241,7 +245,8 @@ impl<'a> Runner<'a> {
         let mut results: BTreeMap<&'static str, CaseResult> = BTreeMap::new();
         let mut ended = false;
         for case in active {
-            let result = if ended { self.untouched(case) } else { self.case(case) };
+            let mut result = if ended { self.untouched(case) } else { self.case(case) };
+            self.expected.mark(&mut result, began.0);
             ended |= self.interrupted() || self.gone.is_some() || self.options.fail_fast && result.verdict == Verdict::Fail;
             self.gate.case(&mut screen, &result, out)?;
             results.insert(case.id, result);
@@ -251,13 +256,13 @@ impl<'a> Runner<'a> {
                 self.feed(&passive);
             }
             for case in passive {
-                let result = self.judge(case);
+                let mut result = self.judge(case);
+                self.expected.mark(&mut result, began.0);
                 self.gate.case(&mut screen, &result, out)?;
                 results.insert(case.id, result);
             }
         }
         let mut report = self.report(results, began);
-        self.expected.apply(&mut report, began.0);
         summary::conclude(&mut report, self.interrupted());
         let ids = || self.lab.ledger().drawn.iter().map(|key| key.id.clone()).collect();
         let hidden = self.options.hide_key_ids.then(|| Hidden { ids: ids(), uuids: false });
@@ -308,7 +313,7 @@ impl<'a> Runner<'a> {
         loop {
             let answer = self.lab.exchange(sae, Request::status(peer))?;
             if let Err(error) = &answer.outcome {
-                return Err(Stop::Inconclusive(format!("KME {} cannot be reached: {error}", sae.side.letter())));
+                return Err(Stop::Inconclusive(sae.unheard(error)));
             }
             if answer.succeeds() || Instant::now() >= until {
                 return Ok(answer);

@@ -18,7 +18,7 @@ use crate::catalogue::{self, VERSION, need_text, requirement};
 use crate::config::{IdField, Side};
 use crate::ctx::Stop;
 use crate::expected::Expected;
-use crate::lab::Mode;
+use crate::lab::{Mode, cut, printable};
 use crate::plan::Plan;
 use crate::player::{Fault, Pki, Player, kme_id};
 use crate::report::{CaseResult, Ics, KeyCost, KmeFacts, LedgerFacts, PlanFacts, Report, Screen, Summary, Target, Tool, Verdict};
@@ -169,6 +169,16 @@ impl<'a> Runner<'a> {
         let case = catalogue::sae()[0];
         let mut bench = Bench::new(&self.stand, case, &self.fail_on);
         let end = match bench.perform(&Task::named(&name, role), Fault::None) {
+            // So a shell tells that it has not found, or may not run, what it was told to.
+            Ok(act) if matches!(act.outcome.end, End::Code(126 | 127)) => {
+                let said = act.outcome.said();
+                let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+                let told = cut(&printable(said), 200);
+                return Err(RunError::Usage(format!(
+                    "the command for the SAE cannot be run ({}): {told}",
+                    act.outcome.end.text()
+                )));
+            }
             Ok(act) => act.outcome.end,
             Err(Stop::Error(why)) => return Err(RunError::Usage(why)),
             Err(_) => End::Unknown,
@@ -302,7 +312,7 @@ impl<'a> Runner<'a> {
 
     fn blank(&self, case: &Case) -> CaseResult {
         let roles = if self.stand.roles.len() > 1 { "both" } else { self.stand.roles.first().map_or("", |role| role.name()) };
-        blank(case, format!("qkdspec run sae --role {roles} {}", case.id))
+        blank(case, format!("qkdspec run sae --role {roles} {}{}", case.id, self.options.again))
     }
 
     fn report(&self, results: Vec<CaseResult>, began: (OffsetDateTime, Instant)) -> Report {
@@ -380,7 +390,7 @@ pub(crate) fn empty_report(
         schema: 1,
         tool: Tool {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: option_env!("QKDSPEC_COMMIT").unwrap_or("unknown").to_owned(),
+            commit: env!("QKDSPEC_COMMIT").to_owned(),
             catalogue: VERSION.to_owned(),
         },
         validity: "self-test".to_owned(),

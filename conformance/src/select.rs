@@ -1,7 +1,7 @@
 //! Which cases: ids, prefixes, globs, profiles, tags, clauses, levels.
 
 use crate::case::{Case, Level, Need, When};
-use crate::catalogue::all;
+use crate::catalogue::{all, sae};
 
 /// Profiles by name, with what they are for.
 pub(crate) const PROFILES: [(&str, &str); 8] = [
@@ -36,11 +36,11 @@ pub(crate) fn select(select: &[String], skip: &[String]) -> Result<Vec<&'static 
 }
 
 /// The same of other cases: those for KMEs, those for SAEs, or all.
-pub(crate) fn select_of(all: &[&'static Case], select: &[String], skip: &[String]) -> Result<Vec<&'static Case>, String> {
+pub(crate) fn select_of(among: &[&'static Case], select: &[String], skip: &[String]) -> Result<Vec<&'static Case>, String> {
     // As an environment sets it that takes nothing away.
     let skip: Vec<String> = skip.iter().filter(|pattern| !pattern.is_empty()).cloned().collect();
     let mut wanted: Vec<&'static Case> = Vec::new();
-    for case in all {
+    for case in among {
         let named = |patterns: &[String]| -> Result<bool, String> {
             patterns.iter().try_fold(false, |any, pattern| Ok(any | matches(case, pattern)?))
         };
@@ -49,8 +49,14 @@ pub(crate) fn select_of(all: &[&'static Case], select: &[String], skip: &[String
         }
     }
     for pattern in select.iter().chain(&skip) {
-        if !all.iter().any(|case| matches(case, pattern).unwrap_or_default()) {
-            return Err(format!("`{pattern}` selects no case; see `qkdspec list`"));
+        if !among.iter().any(|case| matches(case, pattern).unwrap_or_default()) {
+            let is_in = |cases: &[&Case]| cases.iter().any(|case| matches(case, pattern).unwrap_or_default());
+            let why = match () {
+                () if is_in(sae()) => "is for SAEs under test: `qkdspec run sae`",
+                () if is_in(all()) => "is for KMEs: `qkdspec run kme`",
+                () => "selects no case; see `qkdspec list`",
+            };
+            return Err(format!("`{pattern}` {why}"));
         }
     }
     if wanted.is_empty() { Err("the selection is empty".to_owned()) } else { Ok(wanted) }
@@ -142,6 +148,10 @@ mod tests {
         for pattern in ["", "014-XYZ", "@nothing", "#nothing", "clause:9.9", "DEC-999"] {
             assert!(select(&[pattern.to_owned()], &[]).is_err(), "{pattern}");
         }
+        let why = select(&["SAE14-TLS-001".to_owned()], &[]).err();
+        assert_eq!(why.as_deref(), Some("`SAE14-TLS-001` is for SAEs under test: `qkdspec run sae`"));
+        let why = select_of(sae(), &["DEC-001".to_owned()], &[]).err();
+        assert_eq!(why.as_deref(), Some("`DEC-001` is for KMEs: `qkdspec run kme`"));
         assert!(select(&["DEC-001".to_owned()], &["DEC".to_owned()]).is_err());
         assert_eq!(ids(&["DEC-001"], &[""]), ["014-DEC-001"]);
     }

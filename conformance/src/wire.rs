@@ -10,6 +10,9 @@ pub(crate) use stream::{Stream, TlsFacts};
 pub(crate) use tls::{Credentials, TlsSettings, Versions, client_config, client_hello, load_certificates, provider};
 pub(crate) use url::{BaseUrl, percent_encoded};
 
+/// How an alert of the peer is told.
+const ALERT: &str = "received fatal alert: ";
+
 /// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
@@ -30,4 +33,14 @@ pub(crate) enum WireError {
     /// It may be right, but is more than this program reads.
     #[error("too much: {0}")]
     TooMuch(String),
+}
+
+impl WireError {
+    /// The alert by which the peer ended it.
+    pub(crate) fn alert(&self) -> Option<&str> {
+        match self {
+            Self::Tls(why) => why.strip_prefix(ALERT),
+            _ => None,
+        }
+    }
 }

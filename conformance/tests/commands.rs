@@ -92,6 +92,30 @@ fn a_case_of_a_report_is_repeated() {
 }
 
 #[test]
+fn the_line_to_repeat_a_case_can_be_pasted() {
+    let bench = Bench::new("M100");
+    fs::rename(bench.path("qkdspec.toml"), bench.path("it's a lab.toml")).expect("renamed");
+    let lab = ["--config", "it's a lab.toml"];
+    let run = ["run", "kme", "DEC-004", "-q", "--mode", "destructive", "--report", "r.json", "--seed", "7"];
+    let mut command = bench.command(&[run.as_slice(), &lab].concat());
+    let (code, out, errors) = said(command.env("QKDSPEC_STRICT", "yes").output().expect("the program runs"));
+    assert_eq!(code, Some(1), "{out}{errors}");
+    let again = bench.json("r.json")["cases"][0]["replay"].as_str().expect("text").to_owned();
+    let wanted = r"qkdspec run kme 014-DEC-004 --seed 7 --config 'it'\''s a lab.toml' --mode destructive --strict";
+    assert_eq!(again, wanted);
+    assert!(out.contains(&again), "{out}");
+    let program = env!("CARGO_BIN_EXE_qkdspec").replace("/qkdspec", "");
+    let path = format!("{program}:{}", std::env::var("PATH").unwrap_or_default());
+    let pasted = Command::new("sh").args(["-c", &again]).current_dir(bench.path("")).env("PATH", path).output();
+    let (code, out, errors) = said(pasted.expect("a shell"));
+    assert!(code == Some(1) && out.contains("FAIL   DEC-004"), "{out}{errors}");
+    bench.expect(1, &[["replay", "r.json", "DEC-004", "--out", "again.json"].as_slice(), &lab].concat());
+    let replayed = bench.json("again.json")["cases"][0]["replay"].as_str().expect("text").to_owned();
+    let lab = r"--config 'it'\''s a lab.toml'";
+    assert_eq!(replayed, format!("qkdspec run kme 014-DEC-004 --seed 7 {lab} --mode destructive --fail-on S,R,D,H"));
+}
+
+#[test]
 fn a_passive_case_is_repeated_with_what_it_looked_at() {
     let bench = Bench::new("M127");
     bench.expect(1, &["run", "kme", "ERR-010", "DEC-004", "STA-001", "--strict", "--report", "r.json"]);
@@ -281,6 +305,38 @@ fn an_authority_without_its_key_is_not_written_over() {
     assert!(code == Some(2) && errors.contains("without ca.key") && errors.contains("not written over"), "{code:?} {errors}");
     assert_eq!(read(), second);
     assert_eq!(init(&["--sae-dir", "other"]).0, Some(0));
+}
+
+#[test]
+fn one_kme_is_enough() {
+    let bench = Bench::new("");
+    let url = bench.0.toml.lines().find_map(|line| line.strip_prefix("base_url = ")).expect("a URL").trim_matches('"').to_owned();
+    bench.expect(0, &["init", "--kme", &url, "--one-kme", "--out", "one.toml"]);
+    assert!(bench.refused(&["init", "--one-kme", "--kme-b", &url, "--out", "x.toml"]).contains("--kme-b"));
+    bench.expect(0, &["preflight", "--config", "one.toml"]);
+    let out = bench.expect(0, &["run", "kme", "@014-smoke", "MC-001", "--config", "one.toml"]);
+    assert!(out.contains("one KME only") && !out.contains("needs a slave"), "{out}");
+    assert!(out.contains("because   by Status, it is not so: not multicast.claimed"), "{out}");
+}
+
+#[test]
+fn who_stops_reading_is_no_fault() {
+    let bench = Bench::new("");
+    let mut command = bench.command(&["list"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command.stdout(writer).output().expect("the program runs");
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(141), 0));
+}
+
+#[test]
+fn a_report_says_from_which_commit_its_program_is() {
+    let bench = Bench::new("");
+    bench.expect(0, &["run", "kme", "STA-001", "--report", "r.json"]);
+    let here = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    if here.is_ok_and(|output| output.status.success()) {
+        assert_ne!(bench.json("r.json")["tool"]["commit"], "unknown");
+    }
 }
 
 #[test]

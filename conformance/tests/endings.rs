@@ -81,6 +81,9 @@ fn a_name_without_an_address_is_named() {
     });
     bench.ends(3, &["run", "kme", "STA-001"], "KME A cannot be reached: cannot connect: the name kme.invalid is not resolved");
     bench.ends(3, &["preflight"], "nothing can be tested: KME A cannot be reached: cannot connect: the name kme.invalid");
+    let (code, text) = bench.said(&["run", "kme", "STA", "DEC", "-q"]);
+    assert!(code == Some(3) && text.contains("INCONCLUSIVE: nothing was tested: KME A cannot be reached"), "{text}");
+    assert!(text.matches("cannot be reached").count() == 2, "once where it begins, and once at the end: {text}");
 }
 
 #[test]
@@ -88,6 +91,58 @@ fn an_expired_certificate_is_called_so() {
     let bench = Bench::new("H24");
     bench.ends(3, &["run", "kme", "STA-001"], "KME A cannot be reached: TLS: the KME's certificate has expired");
     bench.ends(3, &["preflight"], "the KME's certificate has expired");
+}
+
+#[test]
+fn certificates_and_keys_are_looked_at_before_they_are_used() {
+    let bench = Bench::new("");
+    for (setting, instead, sentence) in [
+        ("cert = \"pki/red.pem\"", "cert = \"pki/expired.pem\"", "[sae] red: pki/expired.pem: the certificate has expired, on "),
+        (
+            "cert = \"pki/blue.pem\"",
+            "cert = \"pki/not_yet_valid.pem\"",
+            "[sae] blue: pki/not_yet_valid.pem: the certificate is not valid before",
+        ),
+        (
+            "key = \"pki/red.key\"",
+            "key = \"pki/blue.key\"",
+            "[sae] red: pki/blue.key: not the key of the certificate pki/red.pem",
+        ),
+        ("ca = \"pki/ca.pem\"", "ca = \"qkdspec.toml\"", "[kme.a] ca: qkdspec.toml: no certificate in it"),
+        ("127.0.0.1", "127.1", "[kme.a] base_url: `127.1` is neither a host name nor an IP address"),
+    ] {
+        bench.configure(|toml| match setting {
+            "cert = \"pki/red.pem\"" => toml.replace(setting, instead).replace("pki/red.key", "pki/expired.key"),
+            "cert = \"pki/blue.pem\"" => toml.replace(setting, instead).replace("pki/blue.key", "pki/not_yet_valid.key"),
+            _ => toml.replace(setting, instead),
+        });
+        bench.ends(2, &["preflight"], sentence);
+        bench.ends(2, &["run", "kme", "STA-001"], sentence);
+    }
+}
+
+#[test]
+fn a_refused_certificate_is_named() {
+    let (bench, other) = (Bench::new(""), Bench::new(""));
+    let of = |name: &str| other.0.folder.path().join("pki").join(name).to_string_lossy().into_owned();
+    bench.configure(|toml| toml.replace("pki/red.pem", &of("red.pem")).replace("pki/red.key", &of("red.key")));
+    let (code, text) = bench.said(&["preflight"]);
+    assert!(code == Some(3) && text.contains(&format!("KME A refuses the certificate of red ({})", of("red.pem"))), "{text}");
+}
+
+#[test]
+fn a_preflight_says_what_seems_to_be_wrong() {
+    let bench = Bench::new("");
+    bench.ends(0, &["preflight"], "Status at the slave's KME");
+    let urls: Vec<_> = bench.0.toml.lines().filter_map(|line| line.strip_prefix("base_url = ")).map(str::to_owned).collect();
+    bench.configure(|toml| toml.replace(&urls[1], &urls[0]));
+    bench.ends(3, &["preflight"], "wrong? [kme.a] and [kme.b] have one base_url");
+    bench.configure(|toml| toml.replace("{ id = \"red\"", "{ id = \"rot\""));
+    bench.ends(3, &["preflight"], "KME A tells master_SAE_ID \"red\", and the configuration has \"rot\" ([sae] red, id)");
+    bench.configure(|toml| toml.replace("# kme_id = \"kme-a\"", "kme_id = \"kme-x\""));
+    bench.ends(3, &["preflight"], "the configuration has \"kme-x\" ([kme.a] kme_id)");
+    bench.configure(|toml| toml.replace(&urls[0], &format!("{}/nothing\"", urls[0].trim_end_matches('"'))));
+    bench.ends(3, &["preflight"], "is base_url what stands before /api/v1 there?");
 }
 
 #[test]

@@ -90,6 +90,77 @@ fn a_failure_that_is_expected_makes_nothing_conform() {
 }
 
 #[test]
+fn a_finding_shows_what_was_sent_in_every_form() {
+    // number=abc, and the like, are answered as if nothing had been said.
+    let pair = Pair::start("M119");
+    let path = |name: &str| pair.folder.path().join(name).to_string_lossy().into_owned();
+    fs::write(path("test.toml"), &pair.toml).expect("written");
+    let run = ["run", "kme", "ENC-012", "--strict", "--config", &path("test.toml"), "--report", &path("r.json")];
+    let screen = String::from_utf8_lossy(&qkdspec(&run).stdout).into_owned();
+    assert!(qkdspec(&["report", &path("r.json"), "--to", "junit,sarif,md,html"]).status.success());
+    for (name, text) in
+        ["r.junit.xml", "r.sarif", "r.md", "r.html"].map(|name| (name, fs::read_to_string(path(name)).expect(name)))
+    {
+        for sent in ["number=abc", "number=1.5"] {
+            assert!(text.contains(sent) && screen.contains(sent), "{name}: {sent}: {screen}");
+        }
+    }
+    let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(path("r.json")).expect("a report")).expect("JSON");
+    let checks = report["cases"][0]["checks"].as_array().expect("checks");
+    assert!(checks.iter().all(|check| check["exchange"].is_u64()), "{checks:?}");
+    let html = fs::read_to_string(path("r.html")).expect("a page");
+    assert!(html.contains("exchange unmet"), "the exchange is marked");
+    let explained = |id: &str| String::from_utf8_lossy(&qkdspec(&["explain", id]).stdout).into_owned();
+    assert!(explained("014-6.4-06").contains("014-DEC-006") && explained("A-10").contains("A-10"));
+}
+
+#[test]
+fn what_fails_without_a_requirement_is_told_so() {
+    let pair = Pair::start("M128");
+    let path = |name: &str| pair.folder.path().join(name).to_string_lossy().into_owned();
+    fs::write(path("test.toml"), &pair.toml).expect("written");
+    let run = [
+        "run",
+        "kme",
+        "ERR-010",
+        "DEC-004",
+        "--strict",
+        "--config",
+        &path("test.toml"),
+        "--report",
+        &path("r.json"),
+        "--html",
+        &path("r.html"),
+    ];
+    let screen = String::from_utf8_lossy(&qkdspec(&run).stdout).into_owned();
+    let html = fs::read_to_string(path("r.html")).expect("a page");
+    for text in [&screen, &html] {
+        assert!(text.contains("1 case failed at level H, which is set to fail a run (ERR-010)"), "{text}");
+    }
+    assert!(screen.contains("NOT CONFORMING") && html.contains("Not conforming"), "{screen}");
+
+    // A deviation that only warns in another run is still there.
+    let draft = qkdspec(&["expect", &path("r.json"), "--until", "2999-12-31"]);
+    fs::write(path("expected.toml"), &draft.stdout).expect("written");
+    let run = ["run", "kme", "ERR-010", "ENC-010", "--config", &path("test.toml"), "--expected", &path("expected.toml")];
+    let again = qkdspec(&run);
+    let screen = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(again.status.code() == Some(0) && !screen.contains("xpass"), "{screen}");
+    assert!(screen.contains("CONFORMING to 014@1.1.1 as far as tested here, with 1 warning;"), "{screen}");
+    // One that is gone is told where it was.
+    let good = Pair::start("");
+    fs::write(path("good.toml"), good.toml.replace("pki/", &good.folder.path().join("pki/").to_string_lossy())).expect("written");
+    let run =
+        ["run", "kme", "ERR-010", "ENC-010", "--config", &path("good.toml"), "--expected", &path("expected.toml"), "--strict"];
+    let gone = qkdspec(&run);
+    let screen = String::from_utf8_lossy(&gone.stdout).into_owned();
+    assert!(
+        gone.status.code() == Some(1) && screen.contains("xpass  ERR-010") && screen.contains("expected until 2999-12-31"),
+        "{screen}"
+    );
+}
+
+#[test]
 fn the_same_seed_gives_the_same_verdicts() {
     let verdicts = || {
         let pair = Pair::start("");

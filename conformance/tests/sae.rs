@@ -265,6 +265,56 @@ fn the_program_says_what_is_wrong_with_how_it_is_called() {
 }
 
 #[test]
+fn a_configuration_in_the_folder_needs_no_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = "schema = 1\n[client]\nmanual = true\npki = \"certificates\"\n";
+    std::fs::write(folder.path().join("qkdspec.toml"), client).expect("written");
+    let exec = ["--exec", "exit 89", "--report", "r.json"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qkdspec"));
+    command.args(["run", "sae", "--role", "slave", "TLS-001", "REQ-001"]).args(exec).current_dir(folder.path());
+    let run = command.output().expect("the program runs");
+    assert_eq!(run.status.code(), Some(3), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(folder.path().join("certificates/ca.pem").exists(), "paths start in the folder of the file");
+    let report: Report =
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("r.json")).expect("a report")).expect("JSON");
+    assert_eq!(report.cases[0].replay, "qkdspec run sae --role slave SAE14-TLS-001 --exec 'exit 89'");
+}
+
+#[test]
+fn a_command_that_is_not_there_is_named() {
+    let (code, errors) = {
+        let run = qkdspec(&["run", "sae", "--role", "master", "--config", "/nowhere", "--exec", "./no-such-shim"]);
+        (run.status.code(), String::from_utf8_lossy(&run.stderr).into_owned())
+    };
+    assert!(code == Some(2) && errors.contains("cannot be run (exit 127)") && errors.contains("no-such-shim"), "{errors}");
+}
+
+/// The shim of the document, as it stands there; it needs curl, jq and openssl.
+#[test]
+fn the_documented_shim_works() {
+    let is_there = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    if let Some(missing) = ["curl", "jq", "openssl"].into_iter().find(|program| !is_there(program)) {
+        eprintln!("not tried: there is no {missing}");
+        return;
+    }
+    let document = include_str!("../docs/sae-under-test.md");
+    let shim = document.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of shell");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shim");
+    std::fs::write(&path, shim).expect("written");
+    let client = format!("exec = \"sh {}\"\ntimeout_s = 10\n", path.display());
+    let report =
+        run_with(&client, BOTH, &["TLS-001", "TLS-003", "REQ", "RSP", "BAD-006", "ERR-003", "KEY-001", "KEY-004", "KEY-005"]);
+    assert!(!report.observations.contains_key("judged by the wire only"), "{:?}", report.observations);
+    let bad = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip | Verdict::Na));
+    let bad: Vec<_> = bad.map(|case| format!("{}: {} {:?}", case.id, case.reason, case.checks)).collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    for case in ["SAE14-REQ-006", "SAE14-REQ-011", "SAE14-BAD-006", "SAE14-KEY-001", "SAE14-KEY-004"] {
+        assert_eq!(report.case(case).map(|case| case.verdict), Some(Verdict::Pass), "{case}");
+    }
+}
+
+#[test]
 fn a_report_of_an_sae_has_every_form_and_no_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
@@ -385,6 +435,12 @@ const ONE: [&str; 4] = ["--seconds", "60", "--requests", "1"];
 fn a_proxy_judges_both_sides() {
     let good = Proxied::new("", "", None, &ONE);
     assert_eq!((good.bad().as_str(), good.code), ("", Some(0)));
+    let again = &good.report().cases[0].replay;
+    for flag in
+        ["--upstream https://", "--ca /", "--cert /", "--client-ca /", "--sae-cert /", "--sae-id red", "--requests 1", "--strict"]
+    {
+        assert!(again.contains(flag), "{flag}: {again}");
+    }
     assert!(good.report().with(Verdict::Pass).len() > 10, "{:?}", good.report().with(Verdict::Pass));
     assert_eq!(Proxied::new("M074", "", None, &ONE).bad(), "014-ENC-035");
     assert_eq!(Proxied::new("", "C11", None, &ONE).bad(), "SAE14-REQ-001");

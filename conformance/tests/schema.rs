@@ -129,9 +129,11 @@ fn page(folder: &Path, name: &str) {
     let ids: Vec<_> =
         html.match_indices(" href=\"#").filter_map(|(at, found)| html[at + found.len()..].split('"').next()).collect();
     assert!(ids.iter().all(|id| html.contains(&format!("id=\"{id}\""))), "{name}: {ids:?}");
+    let links: Vec<_> = ids.iter().filter(|id| id.starts_with("014-")).collect();
     let with_faults =
         ["failing", "hostile", "accepted", "expired", "mended", "nothing-judged", "interrupted", "without-evidence"];
-    assert!(ids.is_empty() != with_faults.contains(&name), "{name}: {ids:?}");
+    assert!(links.is_empty() != with_faults.contains(&name), "{name}: {links:?}");
+    assert!(ids.iter().any(|id| id.starts_with("g-014-")) && ids.iter().all(|id| !id.is_empty()), "{name}: {ids:?}");
 }
 
 /// The part of JSON Schema that the schema uses.

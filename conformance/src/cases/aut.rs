@@ -47,7 +47,7 @@ pub(super) const CASES: &[Case] = &[
         "A refused stranger costs the rightful slave nothing: the key is still there",
     )
     .basis(&["5.4-04"], &[])
-    .does("the same as AUT-003, then the slave asks", "200 with the key")
+    .does("an enrolled SAE that was never designated asks for a key that has arrived; then the slave asks for it", "200 with the key")
     .kills(&["M020"])
     .needs(&[Need::Slave, Need::Stranger, Need::Tls])
     .cost(2, 0)

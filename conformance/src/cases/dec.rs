@@ -51,9 +51,9 @@ pub(super) const CASES: &[Case] = &[
         .cost(2, 0)
         .negative()
         .run(dec_005),
-    Case::new("014-DEC-006", Level::D, Impact::KeySafety, "…and the known ones stay retrievable")
+    Case::new("014-DEC-006", Level::D, Impact::KeySafety, "A refused request with known and unknown IDs leaves the known ones retrievable")
         .basis(&["6.4-06"], &[])
-        .does("the same, then POST of the known ID", "200 with the key")
+        .does("POST of the ID of a key that has arrived and of an unknown ID; then POST of the known ID", "200 with the key")
         .kills(&["M102"])
         .needs(&[Need::Slave])
         .cost(2, 0)

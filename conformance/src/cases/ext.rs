@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
         .cost(0, 1)
         .negative()
         .run(ext_001),
-    Case::new("014-EXT-002", Level::D, Impact::KeySafety, "The refused request spent no key")
+    Case::new("014-EXT-002", Level::D, Impact::KeySafety, "A request refused for an unknown mandatory extension spends no key")
         .basis(&["6.2-12"], &[])
         .does("Status; four requests with an invented mandatory extension; Status; with the link down, if hooks for it are given and may be used", "stored_key_count is not lower by four")
         .kills(&["M078"])

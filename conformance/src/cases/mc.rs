@@ -7,15 +7,20 @@ use crate::ctx::{Ctx, Stop, mandated, not_yet};
 use crate::lab::{Key, Request};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("014-MC-001", Level::S, Impact::Security, "Not claimed: a non-empty list is refused, not silently ignored")
-        .basis(&["6.2-10"], &["A-14"])
-        .does("POST with an additional slave", "400 or 401, and no key")
-        .kills(&["M086"])
-        .needs(&[Need::Slave])
-        .when(When::NoMulticast)
-        .cost(0, 1)
-        .negative()
-        .run(mc_001),
+    Case::new(
+        "014-MC-001",
+        Level::S,
+        Impact::Security,
+        "Where multicast is not offered, a list of additional slaves is refused, not silently ignored",
+    )
+    .basis(&["6.2-10"], &["A-14"])
+    .does("POST with an additional slave", "400 or 401, and no key")
+    .kills(&["M086"])
+    .needs(&[Need::Slave])
+    .when(When::NoMulticast)
+    .cost(0, 1)
+    .negative()
+    .run(mc_001),
     Case::new("014-MC-002", Level::S, Impact::KeySafety, "Path slave and additional slave get identical ID and bytes")
         .basis(&["6.2-10"], &[])
         .does(
@@ -27,26 +32,36 @@ pub(super) const CASES: &[Case] = &[
         .when(When::Multicast)
         .cost(1, 0)
         .run(mc_002),
-    Case::new("014-MC-003", Level::D, Impact::KeySafety, "Each designated slave is served once, in either order")
-        .basis(&[], &["A-12"])
-        .does(
-            "two such keys, fetched by the slaves in either order; then once more",
-            "200 for each slave once; 400 with the mandated sentence afterwards",
-        )
-        .kills(&["M088"])
-        .needs(&[Need::Slave, Need::Additional])
-        .when(When::Multicast)
-        .cost(2, 0)
-        .run(mc_003),
-    Case::new("014-MC-004", Level::S, Impact::Security, "An SAE outside the list gets 401")
-        .basis(&["5.4-04"], &[])
-        .does("an SAE that is not in the list asks for such a key", "401; no key")
-        .kills(&["M018", "M089"])
-        .needs(&[Need::Slave, Need::Additional, Need::Stranger])
-        .when(When::Multicast)
-        .cost(2, 0)
-        .run(mc_004),
-    Case::new("014-MC-005", Level::D, Impact::Interop, "A list longer than max_SAE_ID_count is refused")
+    Case::new(
+        "014-MC-003",
+        Level::D,
+        Impact::KeySafety,
+        "Each designated slave of a multicast key is served once, in either order",
+    )
+    .basis(&[], &["A-12"])
+    .does(
+        "two keys for two slaves each, fetched by them in either order; then once more",
+        "200 for each slave once; 400 with the mandated sentence afterwards",
+    )
+    .kills(&["M088"])
+    .needs(&[Need::Slave, Need::Additional])
+    .when(When::Multicast)
+    .cost(2, 0)
+    .run(mc_003),
+    Case::new(
+        "014-MC-004",
+        Level::S,
+        Impact::Security,
+        "An SAE that is not in the list of additional slaves gets 401 for the key",
+    )
+    .basis(&["5.4-04"], &[])
+    .does("an SAE that is not in the list asks for a key of two slaves", "401; no key")
+    .kills(&["M018", "M089"])
+    .needs(&[Need::Slave, Need::Additional, Need::Stranger])
+    .when(When::Multicast)
+    .cost(2, 0)
+    .run(mc_004),
+    Case::new("014-MC-005", Level::D, Impact::Interop, "A list of additional slaves longer than max_SAE_ID_count is refused")
         .basis(&["6.2-11"], &["A-14"])
         .does("POST with max_SAE_ID_count + 1 additional slaves, all enrolled", "400 or 401, and no key")
         .kills(&["M090"])
@@ -55,7 +70,7 @@ pub(super) const CASES: &[Case] = &[
         .cost(0, 1)
         .negative()
         .run(mc_005),
-    Case::new("014-MC-006", Level::D, Impact::Security, "Unknown SAE in the list: error, no key")
+    Case::new("014-MC-006", Level::D, Impact::Security, "Unknown SAE in the list of additional slaves: error, no key")
         .basis(&[], &["A-14"])
         .does("POST with an additional slave that does not exist", "400 or 401, and no key")
         .kills(&["M091"])
@@ -63,19 +78,24 @@ pub(super) const CASES: &[Case] = &[
         .cost(0, 2)
         .negative()
         .run(mc_006),
-    Case::new("014-MC-007", Level::O, Impact::Interop, "Empty list: outcome recorded")
+    Case::new("014-MC-007", Level::O, Impact::Interop, "Empty list of additional slaves: outcome recorded")
         .basis(&[], &["A-13"])
         .does("POST with an empty list", "anything; recorded")
         .needs(&[Need::Slave])
         .cost(1, 0)
         .run(mc_007),
-    Case::new("014-MC-008", Level::O, Impact::Interop, "Duplicate, self or path slave in the list: outcome recorded")
-        .basis(&[], &[])
-        .does("POST with a duplicate, with oneself, with the path slave in the list", "anything; recorded")
-        .needs(&[Need::Slave, Need::Additional])
-        .cost(3, 0)
-        .run(mc_008),
-    Case::new("014-MC-009", Level::D, Impact::Interop, "List given as string or with numbers: 400")
+    Case::new(
+        "014-MC-008",
+        Level::O,
+        Impact::Interop,
+        "Duplicate, self or path slave in the list of additional slaves: outcome recorded",
+    )
+    .basis(&[], &[])
+    .does("POST with a duplicate, with oneself, with the path slave in the list", "anything; recorded")
+    .needs(&[Need::Slave, Need::Additional])
+    .cost(3, 0)
+    .run(mc_008),
+    Case::new("014-MC-009", Level::D, Impact::Interop, "List of additional slaves given as string or with numbers: 400")
         .basis(&["6.2-01"], &[])
         .does("POST with the list as a string, and with a number in it", "400 and no key")
         .kills(&["M092"])

@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
         .kills(&["M119", "M129"]),
     Case::new("014-WIR-002", Level::R, Impact::Interop, "Bodies are UTF-8 without byte order mark")
         .basis(&["4-10", "RFC 8259"], &[])
-        .does("every such answer", "UTF-8 without byte order mark")
+        .does("every answer 200, 400 and 503 of the three methods that has a body", "UTF-8 without byte order mark")
         .kills(&["M130"]),
     Case::new(
         "014-WIR-003",
@@ -27,7 +27,10 @@ pub(super) const CASES: &[Case] = &[
         "Bodies are one JSON text without trailing data (R); no duplicate members (H)",
     )
     .basis(&["4-10", "RFC 8259"], &[])
-    .does("every such answer", "one JSON text (derived for errors); no duplicate members (hygiene)")
+    .does(
+        "every answer 200, 400 and 503 of the three methods that has a body",
+        "one JSON text (derived for errors); no duplicate members (hygiene)",
+    )
     .kills(&["M131", "M132"]),
     Case::new("014-WIR-004", Level::R, Impact::Interop, "Content-Length or chunking is exact")
         .basis(&["RFC 7230"], &[])

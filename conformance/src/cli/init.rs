@@ -19,6 +19,9 @@ pub(super) struct Init {
     /// Base URL of the slaves' KME
     #[arg(long, default_value = "https://kme-b.example:8443")]
     kme_b: String,
+    /// There is one KME, for master and slaves: whether two work together is not tested
+    #[arg(long, conflicts_with = "kme_b")]
+    one_kme: bool,
     /// Folder with ca.pem, and certificate and key of red, blue, green and grey (red.pem, red.key, …)
     #[arg(long, default_value = "pki")]
     sae_dir: PathBuf,
@@ -39,7 +42,7 @@ impl Init {
             return Err(RunError::Usage(format!("{} is there already; --force writes over it", self.out.display())));
         }
         for url in [&self.kme, &self.kme_b] {
-            crate::wire::BaseUrl::parse(url).map_err(RunError::Usage)?;
+            crate::wire::BaseUrl::of_kme(url).map_err(RunError::Usage)?;
         }
         // Paths in the file are relative to the file.
         let beside = self.out.parent().unwrap_or(Path::new(""));
@@ -70,16 +73,18 @@ impl Init {
         let mut text = format!(
             "# What qkdspec tests, and with what. Paths are relative to this file.\nschema = 1\nedition = {{ etsi014 = \"1.1.1\" }}\n\
              # Permits --mode destructive (drain, restart, cut):\n# allow_destructive = true\n\n\
-             # The KME at which the master draws keys.\n[kme.a]\nbase_url = {}\nca = {}\n\
+             # The KME at which the master draws keys.\n[kme.a]\nbase_url = {a}\nca = {ca}\n\
              # kme_id = \"kme-a\"\n# Certificate field with the KME ID: \"san-dns\", \"cn\" or \"san-uri:PREFIX\".\n# kme_id_field = \"san-dns\"\n\n\
-             # The KME at which the slaves fetch them. Without it, whether two KMEs work together is not tested.\n\
-             [kme.b]\nbase_url = {}\nca = {}\n\n# Enrolled SAEs: ID, KME, certificate and key.\n[sae]\n",
-            quoted(&self.kme),
-            file("ca.pem"),
-            quoted(&self.kme_b),
-            file("ca.pem"),
+             # The KME at which the slaves fetch them. Without it, whether two KMEs work together is not tested,\n\
+             # and all SAEs are at a.\n\
+             {off}[kme.b]\n{off}base_url = {b}\n{off}ca = {ca}\n\n# Enrolled SAEs: ID, KME, certificate and key.\n[sae]\n",
+            a = quoted(&self.kme),
+            b = quoted(&self.kme_b),
+            ca = file("ca.pem"),
+            off = if self.one_kme { "# " } else { "" },
         );
-        for (name, kme) in [("red", "a"), ("blue", "b"), ("green", "b"), ("grey", "b")] {
+        let b = if self.one_kme { "a" } else { "b" };
+        for (name, kme) in [("red", "a"), ("blue", b), ("green", b), ("grey", b)] {
             let (cert, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
             text.push_str(&format!("{name} = {{ id = \"{name}\", kme = \"{kme}\", cert = {cert}, key = {key} }}\n"));
         }
@@ -99,6 +104,9 @@ impl Init {
              # \"ext.mandatory\" = [{ name = \"hx_path\", ok = \"direct\", impossible = \"by-moon\" }]\n# \"tls.revocation\" = true\n\
              \"kme.local-pair\" = false\n# \"sae.any-id\" = true\n# \"key.lifetime\" = true\n\n[product]\n# vendor = \"…\"\n# name = \"…\"\n# version = \"…\"\n",
         );
+        if self.one_kme {
+            text = text.replace("\"kme.local-pair\" = false", "\"kme.local-pair\" = true");
+        }
         text
     }
 }

@@ -18,9 +18,9 @@ use crate::run::{Guarded, Options, RunError};
 /// Which cases.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Selection {
-    /// Ids, prefixes, globs, @profile, #tag, clause:5.4, level:S; none: all
+    /// Ids, prefixes, globs, @profile, #tag, clause:5.4, level:S; of several: all that any of them selects. None: all
     pub(super) select: Vec<String>,
-    /// What is taken away; written like the selection
+    /// What is taken away from them; written in the same way, several with commas
     #[arg(long, env = "QKDSPEC_SKIP", value_delimiter = ',')]
     pub(super) skip: Vec<String>,
 }

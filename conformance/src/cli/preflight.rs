@@ -36,6 +36,13 @@ pub(super) fn perform(config: Config, options: &Options, out: &mut dyn Write) ->
     if !missing.is_empty() {
         writeln!(out, "Status does not tell {}: cases that need it will be inconclusive", missing.join(", "))?;
     }
+    let hints = runner.hints();
+    if !hints.is_empty() {
+        writeln!(out)?;
+    }
+    for hint in &hints {
+        writeln!(out, "{} {}", if hint.sure { "wrong?" } else { "note: " }, hint.text)?;
+    }
     writeln!(out)?;
     for (case, stop) in runner.obstacles() {
         let (verdict, why) = match stop {
@@ -46,5 +53,5 @@ pub(super) fn perform(config: Config, options: &Options, out: &mut dyn Write) ->
         };
         writeln!(out, "{verdict:<5} {:<12} {}: {why}", case.id, case.title)?;
     }
-    Ok(0)
+    Ok(if hints.iter().any(|hint| hint.sure) { 3 } else { 0 })
 }

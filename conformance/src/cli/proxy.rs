@@ -58,8 +58,9 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) fn perform(self, out: &mut (impl Write + IsTerminal)) -> Result<u8, RunError> {
-        let options = Options { insecure_lab: self.insecure_lab, ..self.output.options(self.expected, out) };
+    pub(super) fn perform(self, again: &str, out: &mut (impl Write + IsTerminal)) -> Result<u8, RunError> {
+        let options =
+            Options { insecure_lab: self.insecure_lab, again: again.to_owned(), ..self.output.options(self.expected, out) };
         options::watch_interrupts(&options.interrupted);
         let settings = Settings {
             upstream: self.upstream,

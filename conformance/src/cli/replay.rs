@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::options::{Inputs, watch_interrupts};
-use super::{load, write_file};
+use super::{again, load, write_file};
 use crate::catalogue::all;
 use crate::lab::Mode;
 use crate::report::{CaseResult, Report};
@@ -30,7 +30,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn perform(&self, out: &mut dyn Write) -> Result<u8, RunError> {
+    pub(super) fn perform(&self, again: &str, out: &mut dyn Write) -> Result<u8, RunError> {
         let before = load(&self.report)?;
         let asked = self.id.to_ascii_uppercase();
         let found = before.cases.iter().find(|case| case.id == asked || case.short() == asked);
@@ -50,7 +50,7 @@ impl Replay {
                 writeln!(out, "note: the report is about {}, which the configuration does not name", kme.base_url)?;
             }
         }
-        let options = self.options(&before, old)?;
+        let options = self.options(again, &before, old)?;
         watch_interrupts(&options.interrupted);
         let report = run(config, &options, out)?;
         if let Some(path) = &self.out {
@@ -61,15 +61,18 @@ impl Replay {
         Ok(report.summary.exit)
     }
 
-    fn options(&self, before: &Report, old: &CaseResult) -> Result<Options, RunError> {
+    fn options(&self, again: &str, before: &Report, old: &CaseResult) -> Result<Options, RunError> {
         let broken = |what: &str| RunError::Usage(format!("{}: {what} cannot be read", self.report.display()));
         let mut select = vec![old.id.clone()];
         select.extend(sources(before, old));
+        let mode = Mode::parse(&before.plan.mode).ok_or_else(|| broken("plan.mode"))?;
+        let fail_on = before.environment.get("fail-on").map_or("S,R", String::as_str);
         Ok(Options {
             select,
-            mode: Mode::parse(&before.plan.mode).ok_or_else(|| broken("plan.mode"))?,
+            mode,
             seed: Some(u64::from_str_radix(&before.plan.seed, 16).map_err(|_| broken("plan.seed"))?),
-            fail_on: before.environment.get("fail-on").map_or("S,R", String::as_str).to_owned(),
+            fail_on: fail_on.to_owned(),
+            again: format!("{again} --mode {} --fail-on {}", mode.name(), again::quoted(fail_on)),
             insecure_lab: self.insecure_lab,
             expected: self.inputs.expected(),
             ..Options::default()

@@ -14,6 +14,7 @@ use super::options::{self, ConfigFile, Order, Output, Selection};
 use crate::bounds::{SHOWN, TOLD};
 use crate::config::{IdField, Side};
 use crate::player::{self, Pki, Player, SCENARIOS, Site, kme_id};
+use crate::report::broken;
 use crate::run::RunError;
 use crate::sae::{ClientConfig, Role, TASKS, run_sae_guarded};
 use crate::secret::Vault;
@@ -64,7 +65,7 @@ pub(super) struct SaeRun {
 
 impl SaeRun {
     /// Runs, writes the report, and gives the exit code.
-    pub(super) fn perform(self, out: &mut (impl Write + IsTerminal)) -> Result<u8, RunError> {
+    pub(super) fn perform(self, again: &str, out: &mut (impl Write + IsTerminal)) -> Result<u8, RunError> {
         let path = &self.file.config;
         let config = match &self.exec {
             Some(command) if !path.exists() => ClientConfig::for_command(command)?,
@@ -80,7 +81,8 @@ impl SaeRun {
             RoleFlag::Slave => &[Role::Slave],
             RoleFlag::Both => &[Role::Master, Role::Slave],
         };
-        let options = self.order.applied(self.output.options(self.expected, out), self.selection)?;
+        let mut options = self.order.applied(self.output.options(self.expected, out), self.selection)?;
+        again.clone_into(&mut options.again);
         options::watch_interrupts(&options.interrupted);
         self.output.written(|| run_sae_guarded(config, roles, &options, out))
     }
@@ -99,15 +101,16 @@ pub(super) fn contract() -> String {
         ("QKDSPEC_KEY_IDS", "for a slave: what the master told it"),
         ("QKDSPEC_FP_SALT", "key of the fingerprints"),
     ] {
-        text.push_str(&format!("  {name:<25}{what}\n"));
+        text.push_str(&format!("  {name:<25}{}\n", broken(what, Some(79), 27, 27)));
     }
     text.push_str(
-        "\nFor every key it prints `key_ID fingerprint`, never the key: HMAC-SHA-256 of the key's octets under the text of\n\
-         QKDSPEC_FP_SALT, in hexadecimal digits, 16 at least. Exit 0: done; 1: failed, and said so on standard error;\n\
-         89: not supported. A scenario of a random name comes first and must give 89.\n\nScenarios:\n",
+        "\nFor every key it prints `key_ID fingerprint`, never the key: HMAC-SHA-256 of\n\
+         the key's octets under the text of QKDSPEC_FP_SALT, in hexadecimal digits, 16\n\
+         at least. Exit 0: done; 1: failed, and said so on standard error; 89: not\n\
+         supported. A scenario of a random name comes first and must give 89.\n\nScenarios:\n",
     );
     for (name, who, what) in TASKS {
-        text.push_str(&format!("  {name:<18}{who:<8}{what}\n"));
+        text.push_str(&format!("  {name:<18}{who:<8}{}\n", broken(what, Some(79), 28, 28)));
     }
     text + "\nExamples:\n  qkdspec run sae --role master --exec 'python3 shim.py'\n  qkdspec run sae --role both --config client.toml --report r.json\n  qkdspec run sae --role slave TLS KEY-001 --exec ./shim --timeout 20"
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CaseResult, Report, Verdict, escaped};
+use super::{CaseResult, GONE, Report, Verdict, count, escaped};
 use crate::catalogue::groups;
 
 mod cases;
@@ -16,16 +16,18 @@ pub(crate) fn html(report: &Report) -> String {
     page.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">");
     page.raw("<title>qkdspec report</title><style>\n");
     page.raw(STYLE);
-    page.raw("</style></head><body>\n<h1>Conformance to ETSI GS QKD 014 V1.1.1</h1>\n");
+    page.raw("</style></head><body>\n");
+    let of = if report.is_of_sae() { "Conformance of an SAE" } else { "Conformance" };
+    page.element("h1", &format!("{of} to ETSI GS QKD 014 V1.1.1"));
     head(&mut page, report);
     bars(&mut page, report);
-    claims(&mut page, report);
     cases::cases(&mut page, report, "Failures", |case| case.is_bad() || case.verdict == Verdict::Error);
     cases::cases(&mut page, report, "Warnings", |case| case.verdict == Verdict::Warn && !case.is_bad());
     cases::cases(&mut page, report, "Inconclusive", |case| case.verdict == Verdict::Inconc);
     cases::not_run(&mut page, report);
     cases::cases(&mut page, report, "Accepted deviations", |case| case.expected == "xfail");
     cases::table(&mut page, report);
+    claims(&mut page, report);
     requirements(&mut page, report);
     ledger(&mut page, report);
     limits(&mut page, report);
@@ -81,6 +83,27 @@ impl Page {
         }
     }
 
+    /// An id that leads to an element of this page.
+    fn link(&mut self, to: &str, text: &str) {
+        self.raw(&format!("<a class=\"id\" href=\"#{}\">{}</a>", escaped(to), escaped(text)));
+    }
+
+    /// A requirement, which leads to its row, if there is one.
+    fn requirement(&mut self, report: &Report, id: &str) {
+        match report.requirements.iter().any(|known| known.id == id) {
+            true => self.link(&format!("r-{id}"), id),
+            false => self.classed("span", "id", id),
+        }
+    }
+
+    /// A case, which leads to where it is told in full, if it is.
+    fn case(&mut self, case: &CaseResult, text: &str) {
+        match cases::shown_in_full(case) {
+            true => self.link(&case.id, text),
+            false => self.classed("span", "id", text),
+        }
+    }
+
     fn verdict(&mut self, case: &CaseResult) {
         self.classed("span", &format!("v {}", case.shown()), case.shown());
     }
@@ -97,32 +120,33 @@ impl Page {
 fn head(page: &mut Page, report: &Report) {
     let banner = match report.validity.as_str() {
         "self-test" => "A self-test, not a certificate.",
+        "partial" if report.observations.contains_key(GONE) => "Ended early: a partial report, not valid for claims.",
         "partial" => "Interrupted: a partial report, not valid for claims.",
         _ => "Laboratory settings: not valid for claims.",
     };
     page.classed("p", "banner", banner);
     let failed = &report.summary.failed_requirements;
-    let (class, result) = match report.summary.outcome.as_str() {
-        "conforming" => ("pass", "Conforming, as far as tested here".to_owned()),
-        "not-conforming" => {
-            ("fail", format!("Not conforming: {} requirements failed{}", failed.len(), report.expected_deviations()))
-        }
-        "inconclusive" => ("inconc", "Inconclusive: not every case reached its purpose".to_owned()),
-        _ => ("error", "Harness error: the verdicts cannot be relied on".to_owned()),
+    let class = match report.summary.outcome.as_str() {
+        "conforming" => "pass",
+        "not-conforming" => "fail",
+        "inconclusive" => "inconc",
+        _ => "error",
     };
-    page.classed("p", &format!("result {class}"), &format!("{result} (exit {})", report.summary.exit));
+    let (word, rest) = report.headline();
+    page.classed("p", &format!("result {class}"), &format!("{word}{rest} (exit {})", report.summary.exit));
     let counts: Vec<_> =
         report.summary.counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{count} {name}")).collect();
-    let line = format!("{} cases: {}. {:.1} s.", report.cases.len(), counts.join(", "), report.summary.seconds);
+    let line = format!("{}: {}. {:.1} s.", count(report.cases.len(), "case"), counts.join(", "), report.summary.seconds);
     page.element("p", &line);
     page.raw("<dl>");
-    report.target.product.iter().for_each(|(name, value)| page.fact(name, value));
+    report.target.product.iter().for_each(|(name, value)| page.fact(&capitalised(name), value));
     for kme in &report.target.kmes {
         let facts = [Some(&kme.base_url), kme.kme_id.as_ref(), kme.tls.as_ref()];
         let facts: Vec<_> = facts.into_iter().flatten().map(String::as_str).collect();
-        page.fact(&format!("KME {}", kme.name), &facts.join(", "));
+        let played = if report.is_of_sae() { ", played by qkdspec" } else { "" };
+        page.fact(&format!("KME {}", kme.name), &format!("{}{played}", facts.join(", ")));
     }
-    page.fact("Time", report.environment.get("started").map_or("", String::as_str));
+    page.fact("Time", &report.environment.get("started").map(|at| whole_seconds(at)).unwrap_or_default());
     page.fact(
         "Harness",
         &format!("qkdspec {}, catalogue {}, commit {}", report.tool.version, report.tool.catalogue, report.tool.commit),
@@ -133,10 +157,25 @@ fn head(page: &mut Page, report: &Report) {
     page.fact("Selection", if selection.is_empty() { "all cases" } else { &selection });
     if !failed.is_empty() {
         page.raw("<dt>Failed requirements</dt><dd>");
-        page.ids(failed.iter().map(String::as_str));
+        for (at, id) in failed.iter().enumerate() {
+            page.raw(if at == 0 { "" } else { ", " });
+            page.requirement(report, id);
+        }
         page.raw("</dd>");
     }
     page.raw("</dl>\n");
+}
+
+fn capitalised(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// A time of RFC 3339 without fractions.
+fn whole_seconds(at: &str) -> String {
+    let (whole, rest) = at.split_once('.').unwrap_or((at, ""));
+    let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{whole}{zone}")
 }
 
 fn bars(page: &mut Page, report: &Report) {
@@ -157,7 +196,7 @@ fn bars(page: &mut Page, report: &Report) {
         let counted: Vec<_> =
             shares.iter().filter(|(.., count)| *count > 0).map(|(_, name, count)| format!("{count} {name}")).collect();
         page.raw("<tr><td>");
-        page.element("b", &group);
+        page.link(&format!("g-{group}"), &group);
         page.text(&format!(" {title}"));
         page.raw("</td>");
         page.element("td", &counted.join(", "));
@@ -196,16 +235,16 @@ fn claims(page: &mut Page, report: &Report) {
 }
 
 fn requirements(page: &mut Page, report: &Report) {
-    page.raw("<h2>Requirements</h2><table><thead><tr><th>requirement</th><th>what</th><th>cases</th></tr></thead><tbody>");
+    page.raw("<h2>Requirements</h2><table class=\"stacked\"><thead><tr><th>requirement</th><th>what</th><th>cases</th></tr></thead><tbody>");
     for requirement in &report.requirements {
-        page.raw("<tr>");
+        page.open("tr", "id", &format!("r-{}", requirement.id));
         page.classed("td", "id", &requirement.id);
         page.element("td", &requirement.what);
         page.raw("<td>");
         let cases = report.cases.iter().filter(|case| requirement.cases.contains(&case.id));
         for (at, case) in cases.enumerate() {
             page.raw(if at == 0 { "" } else { ", " });
-            page.classed("span", "id", case.short());
+            page.case(case, case.short());
             page.text(" ");
             page.verdict(case);
         }
@@ -221,6 +260,9 @@ fn requirements(page: &mut Page, report: &Report) {
 
 fn ledger(page: &mut Page, report: &Report) {
     let ledger = &report.ledger;
+    if report.is_of_sae() {
+        return;
+    }
     page.raw("<h2>Keys</h2>");
     let figures = format!(
         "{} asked for or possible, {} delivered to masters, {} fetched by slaves, {} left behind, {} requests or cases over budget.",

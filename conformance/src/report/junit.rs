@@ -1,6 +1,6 @@
 //! JUnit XML: fail is a failure; error and inconclusive are errors; na and skip are skipped.
 
-use super::{CaseResult, Report, Verdict};
+use super::{CaseResult, Finding, Report, Verdict};
 use crate::catalogue::groups;
 use crate::secret::is_misleading;
 
@@ -54,9 +54,8 @@ fn kind(case: &CaseResult) -> &'static str {
 }
 
 fn body(case: &CaseResult) -> String {
-    let complaints: Vec<_> =
-        case.complaints().iter().map(|check| format!("{}: accepted {}; got {}", check.part, check.accepted, check.got)).collect();
-    let details = [vec![case.requirements.join(", ")], complaints, vec![case.reason.clone()]].concat();
+    let complaints: Vec<_> = case.findings().iter().map(Finding::line).collect();
+    let details = [vec![case.concerned().join(", ")], complaints, vec![case.reason.clone()]].concat();
     let details: Vec<_> = details.into_iter().filter(|line| !line.is_empty()).collect();
     match kind(case) {
         "" if case.verdict == Verdict::Warn => format!("      <system-out>{}</system-out>\n", escaped(&details.join("\n"))),

@@ -1,15 +1,17 @@
 //! Markdown for pull requests.
 
-use super::{Report, Verdict};
+use super::{Finding, Report, Verdict};
 use crate::secret::is_misleading;
 
 pub(crate) fn markdown(report: &Report) -> String {
     let count = |verdict: Verdict| format!("{} {}", report.count(verdict), verdict.name());
     let counts: Vec<_> = Verdict::ALL.iter().map(|verdict| count(*verdict)).collect();
     let mut text = format!(
-        "# qkdspec: {}{}\n\nETSI GS QKD 014 V1.1.1, catalogue {}, seed {}, mode {}. {}. Validity: {}.\n\n",
+        "# qkdspec: {}{}\n\n{}{}.\n\nETSI GS QKD 014 V1.1.1, catalogue {}, seed {}, mode {}. {}. Validity: {}.\n\n",
         report.summary.outcome,
         report.expected_deviations(),
+        report.headline().0,
+        cell(&report.headline().1),
         report.tool.catalogue,
         report.plan.seed,
         report.plan.mode,
@@ -32,11 +34,7 @@ pub(crate) fn markdown(report: &Report) -> String {
         }
         text.push_str(&format!("\n## {title}\n\n| case | requirement | what |\n|---|---|---|\n"));
         for case in cases {
-            let complaints: Vec<_> = case
-                .complaints()
-                .iter()
-                .map(|check| format!("{}: accepted {}; got {}", check.part, check.accepted, check.got))
-                .collect();
+            let complaints: Vec<_> = case.findings().iter().map(Finding::line).collect();
             let what = [vec![case.title.clone()], complaints, vec![case.reason.clone()]].concat();
             let what: Vec<_> = what.iter().filter(|line| !line.is_empty()).map(|line| cell(line)).collect();
             text.push_str(&format!("| {} | {} | {} |\n", case.id, case.requirements.join(", "), what.join("<br>")));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Report;
+use super::{Finding, Report};
 
 pub(crate) fn sarif(report: &Report) -> String {
     let failed: Vec<_> = report.cases.iter().filter(|case| case.is_bad()).collect();
@@ -13,12 +13,8 @@ pub(crate) fn sarif(report: &Report) -> String {
     let results: Vec<Value> = failed
         .iter()
         .map(|case| {
-            let complaints: Vec<_> = case
-                .complaints()
-                .iter()
-                .map(|check| format!("{}: accepted {}; got {}", check.part, check.accepted, check.got))
-                .collect();
-            let text = format!("{} ({}). {}", case.title, case.requirements.join(", "), complaints.join(". "));
+            let complaints: Vec<_> = case.findings().iter().map(Finding::line).collect();
+            let text = format!("{} ({}). {}", case.title, case.concerned().join(", "), complaints.join(". "));
             json!({
                 "ruleId": case.id,
                 "level": "error",

@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::{CaseResult, GONE, Report, Verdict};
-use crate::catalogue::{all, groups};
+use super::{CaseResult, GONE, Report, Verdict, count as count_of, some};
+use crate::catalogue::{all, groups, reading};
 use crate::secret::printable;
+
+/// Requests that are shown with a finding.
+const SENT: usize = 8;
 
 /// Writes a run as it happens.
 #[derive(Clone)]
@@ -13,11 +16,13 @@ pub(crate) struct Screen {
     colour: bool,
     width: Option<usize>,
     group: String,
+    /// Why the last case was not judged, to be said once.
+    reason: String,
 }
 
 impl Screen {
     pub(crate) fn new(quiet: bool, colour: bool, width: Option<usize>) -> Self {
-        Self { quiet, colour, width, group: String::new() }
+        Self { quiet, colour, width, group: String::new(), reason: String::new() }
     }
 
     pub(crate) fn begin(&self, out: &mut dyn Write, header: &[String]) -> io::Result<()> {
@@ -41,11 +46,14 @@ impl Screen {
                 groups().find(|(name, ..)| *name == result.suite_group()).map(|(_, title, _)| format!("{group}  {title}"));
             writeln!(out, "\n{}", title.filter(|_| !passive).unwrap_or_else(|| "Checks over all exchanges".to_owned()))?;
         }
-        write!(out, "{}", self.lines(result))?;
+        let undone = matches!(result.verdict, Verdict::Inconc | Verdict::Skip);
+        let repeated = undone && result.reason == self.reason;
+        self.reason = if undone { result.reason.clone() } else { String::new() };
+        write!(out, "{}", self.lines(result, repeated))?;
         out.flush()
     }
 
-    fn lines(&self, result: &CaseResult) -> String {
+    fn lines(&self, result: &CaseResult, repeated: bool) -> String {
         let shown = match result.shown() {
             "fail" => "FAIL",
             "error" => "ERROR",
@@ -74,21 +82,26 @@ impl Screen {
             }
         };
         if matches!(result.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error) {
-            let mut requires = result.requirements.join(", ");
-            if !result.ambiguities.is_empty() {
-                requires.push_str(&format!(" ({})", result.ambiguities.join(", ")));
+            line("requires", &result.concerned().join(", "));
+            for id in &result.ambiguities {
+                line("reading", &reading(id).map_or_else(|| id.clone(), |(question, _)| format!("{id}, {question}")));
             }
-            line("requires", &requires);
-            for check in result.complaints() {
+            for finding in result.findings() {
+                let check = finding.check;
                 let level = if check.level.is_empty() { String::new() } else { format!("  [level {}]", check.level) };
-                line(&check.part, &format!("{}{level}", check.verdict.name()));
+                line(&finding.part, &format!("{}{level}", check.verdict.name()));
+                finding.sent.iter().take(SENT).for_each(|(_, sent)| line("  sent", sent));
+                if finding.sent.len() > SENT {
+                    line("  sent", &format!("{} more, in the report", finding.sent.len() - SENT));
+                }
                 line("  accepted", &check.accepted);
-                line("  got", &check.got);
+                line("  got", &some(&finding.got, 3));
             }
         }
         match result.verdict {
             Verdict::Pass if result.checks.is_empty() => line("observed", &result.reason),
-            Verdict::Pass => {}
+            _ if repeated => {}
+            Verdict::Pass if result.expected == "none" => {}
             _ => line("because", &result.reason),
         }
         if matches!(result.verdict, Verdict::Fail | Verdict::Error) {
@@ -101,7 +114,7 @@ impl Screen {
         let failed: Vec<_> = report.cases.iter().filter(|case| case.is_bad() || case.verdict == Verdict::Error).collect();
         if !failed.is_empty() && !self.quiet {
             writeln!(out, "\nFailures, once more")?;
-            failed.iter().try_for_each(|case| write!(out, "{}", self.lines(case)))?;
+            failed.iter().try_for_each(|case| write!(out, "{}", self.lines(case, false)))?;
         }
         writeln!(out)?;
         summary(report).lines().try_for_each(|line| writeln!(out, "{}", broken(line, self.width, 0, 2)))?;
@@ -110,7 +123,7 @@ impl Screen {
 }
 
 /// Text that begins in column `at` in lines no longer than `width`, the further ones indented; without a width as it is.
-fn broken(text: &str, width: Option<usize>, at: usize, indent: usize) -> String {
+pub(crate) fn broken(text: &str, width: Option<usize>, at: usize, indent: usize) -> String {
     let Some(width) = width else { return text.to_owned() };
     let (mut lines, mut column) = (String::new(), at);
     for (index, word) in text.split(' ').enumerate() {
@@ -147,38 +160,26 @@ fn summary(report: &Report) -> String {
         counts.extend(report.summary.counts.get(name).filter(|count| **count > 0).map(|count| format!("{count} {name}")));
     }
     let ledger = &report.ledger;
-    let mut text = format!("{} cases: {}      {:.1} s\n", report.cases.len(), counts.join("  "), report.summary.seconds);
-    text.push_str(&format!(
-        "keys: {} asked, {} delivered, {} retrieved, {} left behind (listed in the report), {} over budget\n",
-        ledger.asked,
-        ledger.delivered,
-        ledger.retrieved,
-        ledger.left.len(),
-        ledger.over_budget
-    ));
+    let mut text =
+        format!("{}: {}      {:.1} s\n", count_of(report.cases.len(), "case"), counts.join("  "), report.summary.seconds);
+    if ledger.asked + ledger.delivered + ledger.retrieved + ledger.over_budget > 0 {
+        let left = if ledger.left.is_empty() {
+            "0 left behind".to_owned()
+        } else {
+            format!("{} left behind (listed in the report)", ledger.left.len())
+        };
+        text.push_str(&format!(
+            "keys: {} asked, {} delivered, {} retrieved, {left}, {} over budget\n",
+            ledger.asked, ledger.delivered, ledger.retrieved, ledger.over_budget
+        ));
+    }
     report.ics.contradictions.iter().for_each(|line| text.push_str(&format!("claim contradicted: {line}\n")));
     let gone = report.observations.get(GONE);
     gone.iter().for_each(|why| text.push_str(&format!("{GONE}, and the run ended: {}\n", printable(why))));
-    let failed = &report.summary.failed_requirements;
-    let verdict = match report.summary.outcome.as_str() {
-        "conforming" => "CONFORMING to 014@1.1.1 as far as tested here; a self-test, not a certificate".to_owned(),
-        "not-conforming" => format!(
-            "NOT CONFORMING to 014@1.1.1 as tested: {} requirements failed ({}){}",
-            failed.len(),
-            failed.join(", "),
-            report.expected_deviations()
-        ),
-        "inconclusive" if gone.is_some() => "INCONCLUSIVE: a KME is gone".to_owned(),
-        "inconclusive" if ledger.over_budget > 0 => format!(
-            "INCONCLUSIVE: the key budget was used up, {} requests or cases were held back; select fewer cases, or raise it (--budget-keys, limits.budget_keys)",
-            ledger.over_budget
-        ),
-        "inconclusive" if !report.ics.contradictions.is_empty() => {
-            "INCONCLUSIVE: the claims do not fit what Status says; correct [ics]".to_owned()
-        }
-        "inconclusive" => "INCONCLUSIVE: not every case reached its purpose".to_owned(),
-        _ => "HARNESS ERROR: the verdicts cannot be relied on".to_owned(),
-    };
+    let (word, mut rest) = report.headline();
+    if !report.summary.failed_requirements.is_empty() && word == "Not conforming" {
+        rest.push_str(&format!(" ({})", report.summary.failed_requirements.join(", ")));
+    }
     let validity = match report.validity.as_str() {
         "self-test" => "",
         "partial" if gone.is_some() => "  (ended early: partial)",
@@ -188,7 +189,7 @@ fn summary(report: &Report) -> String {
     if report.cases.iter().any(|case| case.expected == "xpass") {
         text.push_str("what was expected to fail did not: take it out of the list of what is expected\n");
     }
-    text.push_str(&format!("{verdict}{validity}      exit {}\n", report.summary.exit));
+    text.push_str(&format!("{}{}{validity}      exit {}\n", word.to_uppercase(), printable(&rest), report.summary.exit));
     text
 }
 

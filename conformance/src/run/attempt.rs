@@ -41,7 +41,7 @@ impl Runner<'_> {
             started: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
             ms: 0.0,
             evidence: Vec::new(),
-            replay: format!("qkdspec run kme {} --seed {:x}", case.id, self.plan.seed),
+            replay: format!("qkdspec run kme {} --seed {:x}{}", case.id, self.plan.seed, self.options.again),
         }
     }
 
@@ -65,7 +65,10 @@ impl Runner<'_> {
     pub(super) fn obstacle(&self, case: &Case) -> Option<Stop> {
         let multicast = self.limits.max_additional.unwrap_or_default() > 0;
         if !case.when.holds(&self.lab.config.ics, multicast) {
-            return Some(Stop::NotApplicable(format!("the claims do not say: {}", case.when.expression())));
+            // Where the vendor claims nothing, the KME has told it.
+            let told = case.when.is_of_status(&self.lab.config.ics);
+            let by = if told { "by Status, it is not so" } else { "the claims do not say" };
+            return Some(Stop::NotApplicable(format!("{by}: {}", case.when.expression())));
         }
         let roles = &self.lab.config.roles;
         let side = |name: Option<&String>| name.and_then(|name| self.lab.sae(name)).map(|sae| sae.side);
@@ -260,6 +263,7 @@ impl Runner<'_> {
             level: if level == case.level { String::new() } else { format!("{level:?}") },
             accepted: "Status as before".to_owned(),
             got: self.lab.vault.told(got, bounds::TOLD),
+            exchange: None,
         }
     }
 
@@ -360,6 +364,7 @@ impl Runner<'_> {
                 level: finding.level.map(|level| format!("{level:?}")).unwrap_or_default(),
                 accepted: finding.accepted.to_owned(),
                 got: finding.got.clone(),
+                exchange: None,
             });
         }
         let outcome = match tally {
@@ -379,6 +384,7 @@ impl Runner<'_> {
                 level: String::new(),
                 accepted: case.accepted.to_owned(),
                 got: result.reason.clone(),
+                exchange: None,
             });
         }
         conclude(&self.lab.vault, &mut result, case, checks, outcome);
@@ -420,8 +426,14 @@ mod tests {
 
     #[test]
     fn verdicts_only_get_worse() {
-        let check =
-            |verdict| Check { part: String::new(), verdict, level: String::new(), accepted: String::new(), got: String::new() };
+        let check = |verdict| Check {
+            part: String::new(),
+            verdict,
+            level: String::new(),
+            accepted: String::new(),
+            got: String::new(),
+            exchange: None,
+        };
         let case = crate::catalogue::all()[0];
         let vault = Vault::new().expect("random generator");
         let runner_less = |checks: Vec<Check>, outcome| {

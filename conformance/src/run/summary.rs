@@ -35,7 +35,7 @@ impl Runner<'_> {
         let selection = if self.options.select.is_empty() { "all".to_owned() } else { self.options.select.join(" ") };
         let skip = if self.options.skip.is_empty() { String::new() } else { format!(", skip {}", self.options.skip.join(" ")) };
         lines.push(format!(
-            "{selection}{skip}   {} cases   worst cost {worst} keys of {}   mode {}",
+            "{selection}{skip}   {} cases   worst cost {worst} keys, budget {}   mode {}",
             plan.cases.len(),
             self.lab.config.limits.budget_keys,
             plan.mode.name()
@@ -93,7 +93,7 @@ impl Runner<'_> {
             schema: 1,
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                commit: option_env!("QKDSPEC_COMMIT").unwrap_or("unknown").to_owned(),
+                commit: env!("QKDSPEC_COMMIT").to_owned(),
                 catalogue: VERSION.to_owned(),
             },
             validity: if self.lab.lab_only { "not-valid-for-claims" } else { "self-test" }.to_owned(),

@@ -344,7 +344,7 @@ impl<'a> Bench<'a> {
         let verdict = judged(met, level, self.fail_on);
         let level = if level == self.case.level { String::new() } else { format!("{level:?}") };
         let got = self.stand.vault.told(&got.into(), SAID);
-        self.checks.push(Check { part: part.to_owned(), verdict, level, accepted: accepted.to_owned(), got });
+        self.checks.push(Check { part: part.to_owned(), verdict, level, accepted: accepted.to_owned(), got, exchange: None });
     }
 
     /// Records what cannot be wrong.

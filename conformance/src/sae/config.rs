@@ -134,8 +134,8 @@ impl ClientConfig {
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError(format!("{}: {}", path.display(), error.to_string().trim_end())))?;
         // A command is relative to where it was typed.
-        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        config.folder = std::path::absolute(folder).map_err(|error| ConfigError(error.to_string()))?;
+        let beside = std::path::absolute(path).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+        config.folder = beside.parent().map(Path::to_owned).unwrap_or_default();
         config.client.exec = Some(command.to_owned());
         (config.client.trigger, config.client.manual) = (None, false);
         config.check().map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, InvalidMessage};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{BaseUrl, WireError};
+use super::{ALERT, BaseUrl, WireError};
 
 /// A connection to a KME.
 pub(crate) struct Stream {
@@ -270,7 +270,14 @@ fn left(deadline: Instant) -> Option<Duration> {
 /// Why TLS failed; in our words where the user's own files may be the reason.
 fn told(error: &rustls::Error) -> String {
     use rustls::CertificateError as Why;
-    let rustls::Error::InvalidCertificate(why) = error else { return error.to_string() };
+    let why = match error {
+        rustls::Error::InvalidCertificate(why) => why,
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            return "what answers there does not speak TLS".to_owned();
+        }
+        rustls::Error::AlertReceived(alert) => return format!("{ALERT}{alert:?}"),
+        error => return error.to_string(),
+    };
     match why {
         Why::Expired | Why::ExpiredContext { .. } => "the KME's certificate has expired".to_owned(),
         Why::NotValidYet | Why::NotValidYetContext { .. } => {

@@ -8,7 +8,8 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, Error, RootCertStore};
 
 /// A client certificate with its chain and private key.
 pub(crate) struct Credentials {
@@ -23,7 +24,13 @@ impl Credentials {
         let beside: PathBuf = certificate.with_extension("key");
         let path = key.unwrap_or(if beside.exists() { &beside } else { certificate });
         let key = PrivateKeyDer::from_pem_file(path).map_err(|error| format!("{}: no private key: {error}", path.display()))?;
-        Ok(Self { chain, key })
+        let credentials = Self { chain, key };
+        let (chain, key) = credentials.copy();
+        CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+            Error::InconsistentKeys(_) => format!("{}: not the key of the certificate {}", path.display(), certificate.display()),
+            error => format!("{} with {}: {error}", certificate.display(), path.display()),
+        })?;
+        Ok(credentials)
     }
 
     fn copy(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
 /// `https://host[:port][/prefix]`; `http` for laboratories only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseUrl {
@@ -41,6 +43,21 @@ impl BaseUrl {
             return Err(format!("`{text}` has no usable host"));
         }
         Ok(Self { tls, host: host.to_owned(), port, prefix: path.trim_end_matches('/').to_owned() })
+    }
+
+    /// Reads what `base_url` is to be.
+    pub(crate) fn of_kme(text: &str) -> Result<Self, String> {
+        let url = Self::parse(text)?;
+        if let Some((before, _)) =
+            url.prefix.split_once("/api/v1").filter(|(_, after)| after.is_empty() || after.starts_with('/'))
+        {
+            let right = Self { prefix: before.to_owned(), ..url.clone() };
+            return Err(format!("`{text}` holds the path of the API, which is added to it: write {right}"));
+        }
+        match ServerName::try_from(url.host.as_str()) {
+            Ok(_) => Ok(url),
+            Err(_) => Err(format!("`{}` is neither a host name nor an IP address", url.host)),
+        }
     }
 
     /// Host and port as in the `Host` header.
@@ -94,6 +111,21 @@ mod tests {
         assert_eq!(BaseUrl::parse("https://kme.example").expect("URL").to_string(), "https://kme.example");
         for wrong in ["kme:8443", "https://", "https://a:b", "https://u@a", "https://a/?x", "ftp://a"] {
             assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn where_a_kme_is_says_no_more() {
+        for (wrong, why) in [
+            ("https://kme/api/v1/keys", "write https://kme"),
+            ("https://kme:8443/tenant/api/v1/", "write https://kme:8443/tenant"),
+            ("https://127.1", "neither a host name nor an IP address"),
+        ] {
+            let error = BaseUrl::of_kme(wrong).expect_err(wrong);
+            assert!(error.contains(why) && !error.ends_with('/'), "{error}");
+        }
+        for right in ["https://127.0.0.1:8443", "https://[::1]:1", "https://kme_a.lab/api/v10"] {
+            assert!(BaseUrl::of_kme(right).is_ok(), "{right}");
         }
     }
 

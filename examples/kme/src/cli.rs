@@ -111,8 +111,9 @@ enum Command {
 }
 
 const CHECK_CONFIG_HELP: &str = "\
-Checks that every setting is known and has a possible value, that they go together, that files can be read, that
-certificates and keys belong together and are valid today, and that this KME's certificates carry its KME ID.
+Checks that every setting is known and has a possible value, that they go
+together, that files can be read, that certificates and keys belong together and
+are valid today, and that this KME's certificates carry its KME ID.
 
 Example:
   kme check-config north.toml
@@ -133,7 +134,7 @@ struct ServeArguments {
 }
 
 const SERVE_HELP: &str = r#"When the KME listens, one line of JSON goes to standard output:
-  {"ready":true,"northbound":"127.0.0.1:8443","kx":"127.0.0.1:8453","admin":"127.0.0.1:8543"}
+  {"ready":true,"northbound":"127.0.0.1:8443","kx":"127.0.0.1:8453", …}
 The log goes to standard error. SIGTERM and ctrl-c let requests in flight finish.
 
 Example:
@@ -171,7 +172,8 @@ struct PkiArguments {
 }
 
 const PKI_HELP: &str = "\
-Writes ca.pem, ca.key and crl.pem, too, when DIR has no authority yet. Existing files are not replaced.
+Writes ca.pem, ca.key and crl.pem, too, when DIR has no authority yet. Existing
+files are not replaced.
 
 Examples:
   kme pki --dir pki --kme north --kme south --sae red --sae blue
@@ -202,12 +204,15 @@ struct DemoArguments {
 }
 
 const DEMO_HELP: &str = "\
-Application red, at KME north, draws keys for application blue, at KME south, who fetches them there by their IDs. Then
-green and grey, both at south, do the same. Each is a process of its own. Keys are shown as fingerprints, never themselves.
-Last, the conformance suite qkdspec runs its shortest profile against both KMEs.
+Application red, at KME north, draws keys for application blue, at KME south,
+who fetches them there by their IDs. Then green and grey, both at south, do the
+same. Each is a process of its own. Keys are shown as fingerprints, never
+themselves. Last, the conformance suite qkdspec runs its shortest profile
+against both KMEs.
 
-DIR then holds demo.json (URLs, IDs, files and process numbers), the certificates in pki/, the configuration of both
-KMEs, of the link and of qkdspec (qkdspec.toml), their logs in log/, and what the KMEs keep in data/.
+DIR then holds demo.json (URLs, IDs, files and process numbers), the certificates
+in pki/, the configuration of both KMEs, of the link and of qkdspec
+(qkdspec.toml), their logs in log/, and what the KMEs keep in data/.
 
 Examples:
   kme demo                              serves on until ctrl-c, and prints curl commands to try

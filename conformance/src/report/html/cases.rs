@@ -2,7 +2,7 @@
 
 use super::Page;
 use crate::catalogue::reading;
-use crate::report::{CaseResult, Exchange, Message, Report, Verdict};
+use crate::report::{CaseResult, Exchange, Message, Report, Verdict, count, escaped, some};
 
 /// Worst first: what endangers keys, then security, interoperability, quality.
 pub(super) fn cases(page: &mut Page, report: &Report, title: &str, wanted: fn(&CaseResult) -> bool) {
@@ -13,10 +13,10 @@ pub(super) fn cases(page: &mut Page, report: &Report, title: &str, wanted: fn(&C
         return;
     }
     page.element("h2", &format!("{title}: {}", cases.len()));
-    cases.into_iter().for_each(|case| one(page, case));
+    cases.into_iter().for_each(|case| one(page, report, case));
 }
 
-fn one(page: &mut Page, case: &CaseResult) {
+fn one(page: &mut Page, report: &Report, case: &CaseResult) {
     page.open("h3", "id", &case.id);
     page.verdict(case);
     page.text(" ");
@@ -24,9 +24,12 @@ fn one(page: &mut Page, case: &CaseResult) {
     page.text(" ");
     page.marked(&case.title);
     page.raw("</h3><dl>");
-    if !case.requirements.is_empty() {
-        page.raw("<dt>requires</dt><dd>");
-        page.ids(case.requirements.iter().map(String::as_str));
+    for (at, id) in case.concerned().iter().enumerate() {
+        page.raw(if at == 0 { "<dt>requires</dt><dd>" } else { "<dd>" });
+        page.requirement(report, id);
+        if let Some(requirement) = report.requirements.iter().find(|requirement| requirement.id == *id) {
+            page.text(&format!(" {}", requirement.what));
+        }
         page.raw("</dd>");
     }
     page.fact("level", &format!("{}, matters for {}", case.level, case.impact));
@@ -36,17 +39,25 @@ fn one(page: &mut Page, case: &CaseResult) {
         page.marked(&note);
         page.raw("</dd>");
     }
-    for check in case.complaints() {
+    for finding in case.findings() {
+        let check = finding.check;
         page.raw("<dt>");
-        page.text(&check.part);
+        page.text(&finding.part);
         page.raw("</dt><dd>");
         page.classed("span", &format!("v {}", check.verdict.name()), check.verdict.name());
         if !check.level.is_empty() {
             page.text(&format!(" (level {})", check.level));
         }
         page.raw("</dd>");
+        for (at, (number, sent)) in finding.sent.iter().enumerate() {
+            page.raw(if at == 0 { "<dt>sent</dt><dd>" } else { "<dd>" });
+            page.link(&format!("{}-{number}", case.id), &format!("exchange {number}"));
+            page.text(" ");
+            page.element("code", sent);
+            page.raw("</dd>");
+        }
         page.fact("accepted", &check.accepted);
-        page.fact("got", &check.got);
+        page.fact("got", &some(&finding.got, 3));
     }
     page.fact("because", &case.reason);
     // Before, then after.
@@ -62,22 +73,30 @@ fn one(page: &mut Page, case: &CaseResult) {
         page.raw("</dd>");
     }
     page.raw("</dl>");
-    evidence(page, &case.evidence);
+    let unmet: Vec<u64> = case.complaints().iter().filter_map(|check| check.exchange).collect();
+    evidence(page, &case.id, &case.evidence, &unmet);
 }
 
-fn evidence(page: &mut Page, exchanges: &[Exchange]) {
+fn evidence(page: &mut Page, case: &str, exchanges: &[Exchange], unmet: &[u64]) {
     if exchanges.is_empty() {
         return;
     }
     page.raw("<details>");
-    let count = if exchanges.len() == 1 { "1 exchange".to_owned() } else { format!("{} exchanges", exchanges.len()) };
-    page.element("summary", &count);
+    let marked = if unmet.is_empty() { "" } else { ", those that were not as accepted are marked" };
+    page.element("summary", &format!("{}{marked}", count(exchanges.len(), "exchange")));
     for exchange in exchanges {
         let tls = exchange.tls.as_deref().unwrap_or("no TLS");
         let line =
             format!("{}: {} at {}, {}, {tls}, {:.0} ms", exchange.n, exchange.actor, exchange.kme, exchange.at, exchange.ms);
-        page.raw("<div class=\"exchange\">");
-        page.classed("p", "soft", &line);
+        let is_unmet = unmet.contains(&exchange.n);
+        page.raw(if is_unmet { "<div class=\"exchange unmet\" id=\"" } else { "<div class=\"exchange\" id=\"" });
+        page.text(&format!("{case}-{}", exchange.n));
+        page.raw("\"><p class=\"soft\">");
+        page.text(&line);
+        if is_unmet {
+            page.classed("span", "v fail", " not as accepted");
+        }
+        page.raw("</p>");
         page.raw("<div class=\"sides\">");
         page.element("pre", &message(&exchange.request));
         match (&exchange.response, &exchange.error) {
@@ -135,20 +154,19 @@ pub(super) fn table(page: &mut Page, report: &Report) {
         page.raw(&format!("<label><input type=\"radio\" name=\"f\" id=\"{id}\"{checked}> {label}</label> "));
     }
     page.raw("<table><thead><tr><th>case</th><th>verdict</th><th>level</th><th>requirement</th></tr></thead><tbody>\n");
+    let mut group = "";
     for case in &report.cases {
         let class = match case.verdict {
             Verdict::Pass => "good",
             Verdict::Na | Verdict::Skip | Verdict::Inconc => "left",
             _ => "bad",
         };
-        page.raw(&format!("<tr class=\"{class}\"><td class=\"id\">"));
-        if shown_in_full(case) {
-            page.open("a", "href", &format!("#{}", case.id));
-            page.text(&case.id);
-            page.raw("</a>");
-        } else {
-            page.text(&case.id);
-        }
+        // Where the lines of the groups lead to.
+        let first = group != case.suite_group();
+        group = case.suite_group();
+        let id = if first { format!(" id=\"g-{}\"", escaped(group)) } else { String::new() };
+        page.raw(&format!("<tr class=\"{class}\"{id}><td>"));
+        page.case(case, &case.id);
         page.raw("</td><td>");
         page.verdict(case);
         page.raw("</td>");
@@ -164,6 +182,6 @@ pub(super) fn table(page: &mut Page, report: &Report) {
     page.raw("</tbody></table></section>\n");
 }
 
-fn shown_in_full(case: &CaseResult) -> bool {
+pub(super) fn shown_in_full(case: &CaseResult) -> bool {
     matches!(case.verdict, Verdict::Fail | Verdict::Error | Verdict::Warn | Verdict::Inconc) || case.is_bad()
 }

@@ -23,7 +23,8 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   faulty list
-  faulty serve --fault M102 --dir /tmp/m102      then: qkdspec run kme --config /tmp/m102/qkdspec.toml --strict
+  faulty serve --fault M102 --dir /tmp/m102
+  qkdspec run kme --config /tmp/m102/qkdspec.toml --strict      meanwhile
   faulty hook --dir /tmp/m102 link_down
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or unknown fault.";
@@ -84,6 +85,10 @@ pub(crate) fn run() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads on, as after `| head`.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => {
+            ExitCode::FAILURE
+        }
         Err(error) => {
             let _ = writeln!(io::stderr(), "faulty: {error}");
             ExitCode::FAILURE
