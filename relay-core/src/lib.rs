@@ -68,6 +68,6 @@ pub mod store;
 pub mod testing;
 
 pub use lease::Lease;
-pub use manager::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped};
+pub use manager::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped, Use};
 pub use pad::Pad;
 pub use store::{KeyStore, MemoryStore, Pool, StoredKey};

@@ -16,12 +16,14 @@
 //! the first poll commits the store, and an output that depends on a change is never seen before that ("persist, then
 //! speak"). [`poll_timeout`](KeyManager::poll_timeout) says when to feed [`Input::Timeout`] at the latest.
 
+mod authentic;
 mod bind;
 mod collect;
 mod config;
 mod links;
 mod notes;
 mod peers;
+mod relay;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -32,7 +34,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use itu_y3803::message::Body;
+use itu_y3803::message::{Body, RelayRefusal};
 use itu_y3803::{
     ApplicationId, KeyEvent, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties, QkdKey, RandomSource, WallTime,
 };
@@ -50,6 +52,7 @@ use collect::Collectable;
 use links::Link;
 use notes::Notes;
 use peers::Peer;
+use relay::Relays;
 use supply::SupplyPool;
 
 /// What the wall clock shows is noted no more often than this.
@@ -104,6 +107,13 @@ pub enum Input {
         key: KeyId,
         /// All QKD keys of the question, in its order; empty when the module did not have all.
         keys: Vec<QkdKey>,
+    },
+    /// Answer to [`Output::RouteWanted`].
+    Route {
+        /// The destination of the question.
+        to: KmId,
+        /// All nodes of the path, this one first and the destination last; `None` when there is no way.
+        path: Option<Vec<KmId>>,
     },
     /// These parties will want keys: hold some ready.
     Prepare {
@@ -181,6 +191,13 @@ pub enum Output {
         /// The QKD keys.
         qkd_keys: Vec<KeyId>,
     },
+    /// Find a path for relays to a distant key manager; answer with [`Input::Route`], whatever comes of it.
+    RouteWanted {
+        /// The destination.
+        to: KmId,
+        /// Nodes that refused a relay of late: others are better, if there are any.
+        avoid: Vec<KmId>,
+    },
     /// Keys for the application of this order.
     Supplied {
         /// The order.
@@ -224,6 +241,9 @@ pub enum Refusal {
     /// Too few keys are left, also after some patience (Y3803-9.4-04).
     #[error("too few keys are available")]
     NotEnoughKeys,
+    /// No way over usable links leads to the key manager of a slave.
+    #[error("the key manager of an application cannot be reached")]
+    Unreachable,
     /// More key is wanted at once than this node ever holds for one set of parties, or for too many sets of parties.
     #[error("more is wanted than this node ever holds")]
     TooMuch,
@@ -250,6 +270,37 @@ pub enum Event {
         id: KeyId,
         /// Which step.
         event: KeyEvent,
+    },
+    /// Link key was put to use; with [`LinkKey`](Self::LinkKey), the accounts of a link (Y3803-7.1-05).
+    Spent {
+        /// Which end of it this is.
+        pool: Pool,
+        /// The link, or pool of relayed key.
+        link: LinkId,
+        /// The link key.
+        id: KeyId,
+        /// Its length.
+        octets: usize,
+        /// What for.
+        on: Use,
+    },
+    /// A key was relayed, and is at both ends (Y3803-9.3).
+    Relayed {
+        /// The key.
+        key: KeyId,
+        /// All nodes that it has passed, both ends included.
+        path: Vec<KmId>,
+    },
+    /// A relay from here has failed; its key is burnt, and so are the pads that were used for it.
+    NotRelayed {
+        /// The key.
+        key: KeyId,
+        /// The path it should have taken.
+        path: Vec<KmId>,
+        /// Where it failed.
+        at: KmId,
+        /// Why.
+        reason: RelayRefusal,
     },
     /// A block is bound at all ends.
     Bound {
@@ -292,6 +343,18 @@ pub enum Event {
         /// What.
         what: Misbehaviour,
     },
+}
+
+/// What link key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Use {
+    /// As the pad of a block for applications at its two ends.
+    Supply,
+    /// As the pad of one hop of a relay.
+    Relay,
+    /// For tags of messages.
+    Authentication,
 }
 
 /// What a neighbour did.
@@ -372,6 +435,7 @@ pub struct KeyManager<S: KeyStore, R> {
     /// How often blocks were burnt, so that none comes back from a lease.
     burns: u64,
     binding: BTreeMap<KeyId, Binding>,
+    relays: Relays,
     collectable: HashMap<KeyId, Collectable>,
     /// Octets held for collection, by the key manager that bound them.
     collectable_from: HashMap<KmId, usize>,
@@ -417,6 +481,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             leased: BTreeMap::new(),
             burns: 0,
             binding: BTreeMap::new(),
+            relays: Relays::default(),
             collectable: HashMap::new(),
             collectable_from: HashMap::new(),
             in_hand: BTreeMap::new(),
@@ -457,6 +522,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 Ok(())
             }
             Input::Fetched { link, key, keys } => self.fetched(now, &link, key, keys),
+            Input::Route { to, path } => self.route(now, &to, path.as_deref()),
             Input::Prepare { parties } => {
                 self.prepare(now, parties);
                 Ok(())
@@ -470,6 +536,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let done = watched.and(done);
         let done = done.and_then(|()| if self.pools_wanting { self.fill_pools(now) } else { Ok(()) });
         self.fill_links(now);
+        self.fill_relayed(now);
         self.stop_on_error(done)
     }
 
@@ -504,7 +571,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let links = self.links.values().filter_map(|link| link.deadline(self.is_up(&link.peer), &self.config));
         let binding = self.binding.values().map(Binding::deadline);
         let orders = self.watched.iter().filter_map(|parties| self.pools.get(parties)?.deadline());
-        links.chain(binding).chain(orders).min()
+        links.chain(binding).chain(orders).chain(self.relay_deadline()).min()
     }
 
     /// This node's settings.
@@ -643,6 +710,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             Body::OfferAnswer(answer) => self.offer_answer(now, from, answer),
             Body::SupplyNotification(notification) => self.supply_notification(now, from, sender, notification),
             Body::SupplyResponse(response) => self.supply_response(now, from, &response),
+            Body::Relay(message) => self.relay(now, from, sender, message),
             _ => Ok(()),
         }
     }
@@ -651,6 +719,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.expire(now)?;
         self.repeat_offers(now);
         self.repeat_notifications(now);
+        self.give_up_relays(now)?;
         self.greet_strangers();
         self.drop_idle_pools(now);
         self.give_up_orders(now);
