@@ -56,13 +56,20 @@ fn is_example(name: &str) -> bool {
     ["transport", "sae", "qkd-link", "kme", "bench", "fuzz"].contains(&name)
 }
 
+fn host() -> String {
+    let output = Command::new(env!("CARGO")).args(["version", "--verbose"]).output().expect("cargo runs");
+    let said = String::from_utf8(output.stdout).expect("text");
+    said.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo names its host").to_owned()
+}
+
 /// Normal dependencies with default features, as whoever uses a crate gets them.
 struct Graph(BTreeMap<String, BTreeSet<String>>);
 
 impl Graph {
     fn read() -> Self {
+        // What is for other platforms only may never have been downloaded.
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
+            .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", &host(), "--manifest-path"])
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
             .output()
             .expect("cargo runs");
