@@ -10,8 +10,8 @@
 //!    store; what depends on a change is not seen before that.
 //! 4. Feed [`Input::Timeout`] by [`poll_timeout`](KeyManager::poll_timeout) at the latest.
 //!
-//! Two parts stand on their own; the key manager does not use them yet. [`routing`] finds ways through a meshed network, and
-//! [`scheme`] says what trusted nodes on a way send so that key gets over it.
+//! Three parts stand on their own; the key manager does not use them yet. [`routing`] finds ways through a meshed network,
+//! [`scheme`] says what trusted nodes on a way send so that key gets over it, and [`shares`] spread a key over several ways.
 //!
 //! ```
 //! use std::num::NonZeroU32;
@@ -66,6 +66,7 @@ pub mod manager;
 pub mod pad;
 pub mod routing;
 pub mod scheme;
+pub mod shares;
 pub mod store;
 pub mod testing;
 
@@ -73,4 +74,5 @@ pub use lease::Lease;
 pub use manager::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped};
 pub use pad::Pad;
 pub use scheme::{Relay, Scheme};
+pub use shares::{Share, Sharing};
 pub use store::{KeyStore, MemoryStore, Pool, StoredKey};

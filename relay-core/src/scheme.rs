@@ -49,7 +49,7 @@
 //!
 //! So [`ToDestination`](Scheme::ToDestination) and [`Central`](Scheme::Central) keep the key from single nodes only if messages
 //! travel encrypted to whom they are for; and a random key is better in every scheme, for node 1 has the first link's key anyway.
-//! A link key that is used for two relays tells
+//! To be safe from any one node, send [shares](crate::shares) over several paths. A link key that is used for two relays tells
 //! everybody the exclusive or of the two keys.
 //!
 //! This is the algebra alone. A changed octet of a message changes the same octet of the key, unseen: whoever sends messages
@@ -166,7 +166,8 @@ impl Relay {
         }
     }
 
-    /// At the source, in place of [`source`](Self::source): the message for a secret that is there already, where a scheme has a random key.
+    /// At the source, in place of [`source`](Self::source): the message for a secret that is there already, such as a
+    /// [share](crate::shares), where a scheme has a random key.
     ///
     /// # Errors
     /// [`RelayError`] when lengths differ, or the key of the scheme is the first link's. The link key is gone then, too.
