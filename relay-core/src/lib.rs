@@ -10,7 +10,8 @@
 //!    store; what depends on a change is not seen before that.
 //! 4. Feed [`Input::Timeout`] by [`poll_timeout`](KeyManager::poll_timeout) at the latest.
 //!
-//! [`routing`] finds ways through a meshed network; the key manager does not use it yet.
+//! Three parts stand on their own; the key manager does not use them yet. [`routing`] finds ways through a meshed network,
+//! [`scheme`] says what trusted nodes on a way send so that key gets over it, and [`shares`] spread a key over several ways.
 //!
 //! ```
 //! use std::num::NonZeroU32;
@@ -64,10 +65,14 @@ pub mod lease;
 pub mod manager;
 pub mod pad;
 pub mod routing;
+pub mod scheme;
+pub mod shares;
 pub mod store;
 pub mod testing;
 
 pub use lease::Lease;
 pub use manager::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped, Use};
 pub use pad::Pad;
+pub use scheme::{Relay, Scheme};
+pub use shares::{Share, Sharing};
 pub use store::{KeyStore, MemoryStore, Pool, StoredKey};
