@@ -162,7 +162,7 @@ pub struct SupplyResponse {
 /// under a pad for each hop, and its completion comes back.
 #[derive(Clone, Debug)]
 pub struct RelayMessage {
-    /// Names the relay, and the key that it carries.
+    /// Names the relay: for the only or first part of a key, by the name of the key.
     pub relay: KeyId,
     /// Which step.
     pub step: RelayStep,
@@ -202,6 +202,14 @@ pub enum RelayStep {
 /// What every node on the path must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayReservation {
+    /// The key, of which this relay carries a part, or all.
+    pub key: KeyId,
+    /// Which part; 1 for the first.
+    pub part: u8,
+    /// How many parts give the key.
+    pub needed: u8,
+    /// How many parts there are, each on a path of its own.
+    pub of: u8,
     /// All nodes, from the source to the destination, none twice; 2 to [`MAX_PATH_NODES`].
     pub path: Vec<KmId>,
     /// The place of the receiver in the path; 1 at the first hop.

@@ -71,7 +71,9 @@ pub mod store;
 pub mod testing;
 
 pub use lease::Lease;
-pub use manager::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped, Use};
+pub use manager::{
+    Config, Distant, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped, Use,
+};
 pub use pad::Pad;
 pub use scheme::{Relay, Scheme};
 pub use shares::{Share, Sharing};

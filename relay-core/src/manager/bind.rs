@@ -22,6 +22,7 @@ use super::{Event, KeyManager, Misbehaviour, Now, Use};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
 use crate::pad::{Pad, Sealed};
+use crate::shares::Sharing;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 /// A block on its way to the key managers of its slaves.
@@ -71,8 +72,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let slaves_here = slaves_at.remove(&self.config.id).is_some();
         let mut chosen = Vec::new();
         for peer in slaves_at.keys() {
-            self.want_relayed(now, peer);
-            match self.choose_link_key(now, peer, 0, true) {
+            let sharing = self.sharing(parties, peer);
+            self.want_relayed(now, peer, sharing);
+            match self.choose_link_key(now, peer, 0, Some(sharing)) {
                 Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
                 None => return Ok(Err(CannotBind::LinkKey)),
             }
@@ -140,6 +142,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.binding.insert(id, binding);
         }
         Ok(Ok(octets))
+    }
+
+    /// How key for the slaves at this node is to be relayed: what most is asked for by any of them.
+    fn sharing(&self, parties: &Parties, home: &KmId) -> Sharing {
+        let here = parties.slaves().iter().filter(|slave| self.home(slave) == Some(home));
+        let wanted = here.filter_map(|slave| self.config.sharing.get(&(parties.master().clone(), slave.clone())));
+        wanted.max().copied().unwrap_or(Sharing::ONE)
     }
 
     fn bound(&mut self, now: Now, binding: Binding) -> Result<(), S::Error> {

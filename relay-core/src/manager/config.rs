@@ -8,6 +8,7 @@ use itu_y3803::{ApplicationId, KeySize, KmId, LinkId};
 use super::relay::pool_name;
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
+use crate::shares::Sharing;
 
 /// The longest life of a block: what a neighbour wants kept for longer is refused.
 pub(super) const MAX_BLOCK_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -21,7 +22,10 @@ pub struct Config {
     /// The QKD links of this node; several may lead to one neighbour.
     pub links: Vec<LinkConfig>,
     /// Key managers that no link of this node leads to, and that it shares relayed key with.
-    pub distant: Vec<KmId>,
+    pub distant: Vec<Distant>,
+    /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path. A QKD link
+    /// between the nodes of both serves all the same: there is no node on the way.
+    pub sharing: HashMap<(ApplicationId, ApplicationId), Sharing>,
     /// Which key manager serves which application, of the whole network.
     pub applications: HashMap<ApplicationId, KmId>,
     /// The size of the keys that QKD modules deliver; 256 bits.
@@ -95,6 +99,15 @@ pub struct LinkConfig {
     pub peer: KmId,
 }
 
+/// A pool of relayed key.
+#[derive(Clone, Debug)]
+pub struct Distant {
+    /// The key manager that key is shared with.
+    pub peer: KmId,
+    /// Over how many paths; [`Sharing::ONE`] for one.
+    pub sharing: Sharing,
+}
+
 impl Config {
     /// Usual settings for a node without links and applications.
     #[must_use]
@@ -103,6 +116,7 @@ impl Config {
             id,
             links: Vec::new(),
             distant: Vec::new(),
+            sharing: HashMap::new(),
             applications: HashMap::new(),
             qkd_key_size: KeySize::BITS_256,
             qkd_keys_per_link_key: 33,
@@ -142,8 +156,10 @@ impl Config {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let block = (self.qkd_keys_per_link_key as usize * self.qkd_key_size.octets()).saturating_sub(TAG_KEY_OCTETS);
         let peers_are_others = self.links.iter().all(|link| link.peer != self.id);
-        let pools: BTreeSet<_> = self.distant.iter().filter_map(|peer| pool_name(&self.id, peer)).collect();
-        let is_far = |peer: &KmId| *peer != self.id && self.links.iter().all(|link| link.peer != *peer);
+        let pools: BTreeSet<_> =
+            self.distant.iter().filter_map(|distant| pool_name(&self.id, &distant.peer, distant.sharing)).collect();
+        let is_far = |distant: &Distant| distant.peer != self.id && self.links.iter().all(|link| link.peer != distant.peer);
+        let offered: BTreeSet<_> = self.distant.iter().map(|distant| distant.sharing).collect();
         for (holds, problem) in [
             (self.qkd_key_size.bits().is_multiple_of(8), "qkd_key_size is not a multiple of 8"),
             (block > 0, "qkd_keys_per_link_key is too small: nothing is left beside the key of the tag"),
@@ -160,7 +176,8 @@ impl Config {
             (self.link_high <= self.max_incoming, "link_high is above max_incoming"),
             (peers_are_others, "a link leads to this node itself"),
             (self.distant.iter().all(is_far), "distant has this node itself, or a neighbour"),
-            (pools.len() == self.distant.len(), "distant has a key manager twice, or one with too long a name"),
+            (pools.len() == self.distant.len(), "distant has a pool twice, or a key manager with too long a name"),
+            (self.sharing.values().all(|sharing| offered.contains(sharing)), "sharing has what no pool of distant has"),
             (self.links.iter().all(|link| !pools.contains(&link.id)), "a link has the name of a pool of relayed key"),
             (self.relay_low <= self.relay_high && self.relay_high > 0, "relay_low is above relay_high, or relay_high is 0"),
             (self.relays_at_once > 0, "relays_at_once is 0"),

@@ -11,17 +11,18 @@ use itu_y3803::message::{Body, KeyOffer, MAX_OFFERED_KEYS, OfferAnswer};
 use itu_y3803::{Incarnation, KeyEvent, KeyId, KmId, KmaKey, LinkId, QkdKey, RandomSource, WallTime};
 
 use super::authentic::TagKeys;
-use super::relay::{Relayed, Spent, pool_name};
+use super::relay::{Relayed, pool_name};
 use super::{Config, Event, KeyManager, Misbehaviour, Now, Output, Use};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
+use crate::shares::Sharing;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) peer: KmId,
     /// Octets and expiry of the link keys in the store that this node may use.
-    outgoing: BTreeMap<KeyId, (usize, WallTime)>,
+    pub(super) outgoing: BTreeMap<KeyId, (usize, WallTime)>,
     /// Those that the neighbour may use.
     incoming: BTreeSet<KeyId>,
     offers: BTreeMap<KeyId, Offered>,
@@ -40,6 +41,19 @@ struct Offered {
     offer: KeyOffer,
     repeat: Instant,
     give_up: Instant,
+}
+
+/// What is known of a link key once it was made a pad.
+pub(super) struct Spent {
+    pub(super) id: KeyId,
+    pub(super) link: LinkId,
+    pub(super) octets: usize,
+}
+
+impl Spent {
+    pub(super) fn of(key: &KmaKey) -> Self {
+        Self { id: key.id, link: key.link.clone(), octets: key.material.size().octets() }
+    }
 }
 
 enum Draw {
@@ -63,9 +77,9 @@ impl Link {
             tag_keys: TagKeys::default(),
         };
         let links = config.links.iter().map(|config| (config.id.clone(), link(&config.id, &config.peer, None)));
-        let pools = config.distant.iter().filter_map(|peer| {
-            let id = pool_name(&config.id, peer)?;
-            let pool = link(&id, peer, Some(Relayed::default()));
+        let pools = config.distant.iter().filter_map(|distant| {
+            let id = pool_name(&config.id, &distant.peer, distant.sharing)?;
+            let pool = link(&id, &distant.peer, Some(Relayed::new(distant.sharing)));
             Some((id, pool))
         });
         links.chain(pools).collect()
@@ -97,10 +111,6 @@ impl Link {
     /// The oldest key that this node may use and that the neighbour still has for `margin` beyond `now`.
     pub(super) fn next_pad(&self, usable_until: WallTime) -> Option<KeyId> {
         self.outgoing.iter().find(|(_, (_, expires))| *expires > usable_until).map(|(&id, _)| id)
-    }
-
-    pub(super) fn outgoing_len(&self) -> usize {
-        self.outgoing.len()
     }
 
     pub(super) fn remove_outgoing(&mut self, id: KeyId) {
@@ -245,14 +255,21 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         [stored, offered, in_flight, tags, relays].into_iter().flatten().min().unwrap_or(newest)
     }
 
-    /// The oldest key of the fullest link to `peer`, if it has more than `floor` of them: of QKD links only, or also of the
-    /// pool of relayed key.
-    pub(super) fn choose_link_key(&self, now: Now, peer: &KmId, floor: usize, relayed: bool) -> Option<(LinkId, KeyId)> {
+    /// The oldest key of the fullest link to `peer`, if it has more than `floor` of them: of QKD links, and of the pool of key
+    /// that is relayed like this.
+    pub(super) fn choose_link_key(
+        &self,
+        now: Now,
+        peer: &KmId,
+        floor: usize,
+        relayed: Option<Sharing>,
+    ) -> Option<(LinkId, KeyId)> {
         if !self.is_up(peer) {
             return None;
         }
         let usable_until = now.wall.after(self.config.clock_skew);
-        let fits = |link: &&Link| link.peer == *peer && (relayed || !link.is_relayed()) && link.outgoing.len() > floor;
+        let fits =
+            |link: &&Link| link.peer == *peer && (!link.is_relayed() || link.sharing() == relayed) && link.outgoing.len() > floor;
         let mut links: Vec<_> = self.links.values().filter(fits).collect();
         links.sort_by_key(|link| std::cmp::Reverse(link.outgoing.len()));
         links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until)?)))

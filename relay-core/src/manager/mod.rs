@@ -45,7 +45,7 @@ use crate::key_id::{BLOCK_NUMBERS, IdCipher};
 use crate::lease::Lease;
 use crate::store::{KeyStore, Pool, StoredKey};
 
-pub use config::{Config, InvalidConfig, LinkConfig};
+pub use config::{Config, Distant, InvalidConfig, LinkConfig};
 
 use bind::Binding;
 use collect::Collectable;
@@ -110,10 +110,10 @@ pub enum Input {
     },
     /// Answer to [`Output::RouteWanted`].
     Route {
-        /// The destination of the question.
-        to: KmId,
-        /// All nodes of the path, this one first and the destination last; `None` when there is no way.
-        path: Option<Vec<KmId>>,
+        /// The pool of the question.
+        pool: LinkId,
+        /// All nodes of each path, this one first and the destination last; fewer than asked for when there are no more.
+        paths: Vec<Vec<KmId>>,
     },
     /// These parties will want keys: hold some ready.
     Prepare {
@@ -191,10 +191,14 @@ pub enum Output {
         /// The QKD keys.
         qkd_keys: Vec<KeyId>,
     },
-    /// Find a path for relays to a distant key manager; answer with [`Input::Route`], whatever comes of it.
+    /// Find paths for relays to a distant key manager; answer with [`Input::Route`], whatever comes of it.
     RouteWanted {
+        /// Names the question.
+        pool: LinkId,
         /// The destination.
         to: KmId,
+        /// So many, with no node in common but their ends.
+        paths: u8,
         /// Nodes that refused a relay of late: others are better, if there are any.
         avoid: Vec<KmId>,
     },
@@ -284,14 +288,21 @@ pub enum Event {
         /// What for.
         on: Use,
     },
-    /// A key was relayed, and is at both ends (Y3803-9.3).
+    /// A key was relayed from here, and is at both ends (Y3803-9.3).
     Relayed {
         /// The key.
         key: KeyId,
-        /// All nodes that it has passed, both ends included.
-        path: Vec<KmId>,
+        /// The paths of its parts: all nodes, both ends included.
+        paths: Vec<Vec<KmId>>,
     },
-    /// A relay from here has failed; its key is burnt, and so are the pads that were used for it.
+    /// A relayed key has arrived here.
+    Arrived {
+        /// The key.
+        key: KeyId,
+        /// Its source.
+        from: KmId,
+    },
+    /// A relay from here has failed; the pads that were used for it are burnt, and so is the key if too few parts are left.
     NotRelayed {
         /// The key.
         key: KeyId,
@@ -522,7 +533,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 Ok(())
             }
             Input::Fetched { link, key, keys } => self.fetched(now, &link, key, keys),
-            Input::Route { to, path } => self.route(now, &to, path.as_deref()),
+            Input::Route { pool, paths } => self.route(now, &pool, paths),
             Input::Prepare { parties } => {
                 self.prepare(now, parties);
                 Ok(())

@@ -9,7 +9,7 @@ use itu_y3803::{KeyId, KeySize, KsaKey, Parties, RandomSource};
 
 use super::bind::CannotBind;
 use super::config::MAX_BLOCK_LIFE;
-use super::relay::COMPLETION_OCTETS;
+use super::relay::overhead;
 use super::{KeyManager, Now, OrderId, Output, Refusal};
 use crate::block::{SupplyBlock, keys_in};
 use crate::key_id::{MAX_KEY_OCTETS, UNIT_OCTETS};
@@ -469,11 +469,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn largest_key(&self, parties: &Parties) -> usize {
         let link_key = self.config.qkd_keys_per_link_key as usize * self.config.qkd_key_size.octets();
         let remote = parties.slaves().iter().any(|slave| self.home(slave) != Some(&self.config.id));
-        let distant =
-            parties.slaves().iter().any(|slave| self.home(slave).is_some_and(|home| self.config.distant.contains(home)));
+        let distant = parties
+            .slaves()
+            .iter()
+            .any(|slave| self.home(slave).is_some_and(|home| self.config.distant.iter().any(|distant| distant.peer == *home)));
+        let overhead = self.config.distant.iter().map(|distant| overhead(distant.sharing)).max().unwrap_or(0);
         let block = match (distant, remote) {
             // Of relayed key, more went into tags.
-            (true, _) => link_key.saturating_sub(2 * TAG_KEY_OCTETS + COMPLETION_OCTETS),
+            (true, _) => link_key.saturating_sub(2 * TAG_KEY_OCTETS + overhead),
             (false, true) => link_key.saturating_sub(TAG_KEY_OCTETS),
             (false, false) => self.config.local_block_octets,
         };

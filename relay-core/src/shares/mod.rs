@@ -63,7 +63,7 @@ pub const MAX_SHARES: u8 = 8;
 pub const CHECK_OCTETS: usize = 2 * BLOCK_OCTETS;
 
 /// How a key is shared: how many shares there are, and how many of them give it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sharing {
     needed: u8,
     of: u8,
@@ -95,6 +95,21 @@ impl Sharing {
     #[must_use]
     pub const fn new(needed: u8, of: u8) -> Option<Self> {
         if 1 <= needed && needed <= of && of <= MAX_SHARES { Some(Self { needed, of }) } else { None }
+    }
+
+    /// One share, which is the key: one path.
+    pub const ONE: Self = Self { needed: 1, of: 1 };
+
+    /// How many shares give the key back.
+    #[must_use]
+    pub const fn needed(self) -> u8 {
+        self.needed
+    }
+
+    /// How many shares there are.
+    #[must_use]
+    pub const fn of(self) -> u8 {
+        self.of
     }
 
     /// Makes the shares of a key, in the order of their numbers. It can be put together in the same context only.

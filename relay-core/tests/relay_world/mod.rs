@@ -15,7 +15,8 @@ use disk::{Disk, DiskStore};
 use itu_y3803::message::{Body, RelayStep};
 use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, KmMessage, LinkId, Parties, QkdKey, WallTime};
 use random::Random;
-use relay_core::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Pool, Refusal, Use};
+use relay_core::shares::Sharing;
+use relay_core::{Config, Distant, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Pool, Refusal, Use};
 
 /// Milliseconds that a message takes.
 const DELAY: u64 = 5;
@@ -143,7 +144,10 @@ impl World {
                 Some(LinkConfig { id: link_id(link), peer })
             })
             .collect();
-        config.distant = (0..self.nodes.len()).filter(|other| *other != node && !neighbours.contains(other)).map(km).collect();
+        config.distant = (0..self.nodes.len())
+            .filter(|other| *other != node && !neighbours.contains(other))
+            .map(|peer| Distant { peer: km(peer), sharing: Sharing::ONE })
+            .collect();
         config.applications = (0..self.nodes.len()).map(|node| (app(node), km(node))).collect();
         config.qkd_keys_per_link_key = 9;
         config.link_low = 8;
@@ -329,9 +333,16 @@ impl World {
                 let keys = qkd_keys.iter().filter_map(|id| self.modules.remove(id).map(|octets| qkd_key(*id, octets))).collect();
                 self.after(1, What::Input { node, input: Input::Fetched { link, key, keys } });
             }
-            Output::RouteWanted { to, avoid } => {
-                let path = self.path(node, index(&to), &avoid).or_else(|| self.path(node, index(&to), &[]));
-                self.after(1, What::Input { node, input: Input::Route { to, path } });
+            Output::RouteWanted { pool, to, paths: number, avoid } => {
+                let mut paths = Vec::new();
+                let mut taken = avoid;
+                for _ in 0..number {
+                    // What refused of late is better than nothing.
+                    let path = self.path(node, index(&to), &taken).or_else(|| self.path(node, index(&to), &between(&paths)));
+                    paths.extend(path);
+                    taken.extend(between(&paths));
+                }
+                self.after(1, What::Input { node, input: Input::Route { pool, paths } });
             }
             Output::Supplied { order, keys } => {
                 for key in &keys {
@@ -357,7 +368,7 @@ impl World {
                 assert!(self.spent.insert((node, pool, id)), "{id} was spent twice at {node}");
                 *self.used.entry((node, on)).or_default() += octets;
             }
-            Event::Relayed { path, .. } if path.first() == Some(&km(node)) => self.paths.push(path),
+            Event::Relayed { paths, .. } => self.paths.extend(paths),
             Event::NotRelayed { at, reason, .. } => self.failures.push(format!("{at}: {reason}")),
             Event::Misbehaviour { what, .. } => self.misbehaviour.push(what),
             _ => {}
@@ -419,6 +430,10 @@ impl World {
     }
 }
 
+fn between(paths: &[Vec<KmId>]) -> Vec<KmId> {
+    paths.iter().flat_map(|path| path[1..path.len() - 1].to_vec()).collect()
+}
+
 fn index(id: &KmId) -> usize {
     id.as_str()[1..].parse().expect("named by number")
 }
@@ -477,6 +492,7 @@ fn changed(mut message: KmMessage, bit: u32) -> KmMessage {
     match &mut relay.step {
         RelayStep::Reserve(reservation) => match bit % 6 {
             0 => reservation.octets ^= 1 << (bit % 12),
+            1 if bit.is_multiple_of(4) => reservation.part ^= 3,
             1 => reservation.expires = reservation.expires.after(Duration::from_secs(1)),
             2 => id(&mut reservation.pad),
             3 => id(&mut reservation.spent_below),
