@@ -10,8 +10,10 @@
 //!    store; what depends on a change is not seen before that.
 //! 4. Feed [`Input::Timeout`] by [`poll_timeout`](KeyManager::poll_timeout) at the latest.
 //!
-//! Three parts stand on their own; the key manager does not use them yet. [`routing`] finds ways through a meshed network,
-//! [`scheme`] says what trusted nodes on a way send so that key gets over it, and [`shares`] spread a key over several ways.
+//! Key for a node that is no neighbour is relayed over trusted nodes: name it in [`Config::distant`] and answer
+//! [`Output::RouteWanted`], by a [`routing::Router`] for instance. [`routing`] finds ways through a meshed network, [`shares`]
+//! are the parts of a key that takes several, and [`scheme`] is the algebra of all relay schemes of ITU-T Y.3803, of which the
+//! key manager uses R2.
 //!
 //! ```
 //! use std::num::NonZeroU32;
