@@ -15,6 +15,97 @@
 //! The caller feeds [`Input`]s with the time they came, as many as are at hand, then polls [`Output`]s until there is none:
 //! the first poll commits the store, and an output that depends on a change is never seen before that ("persist, then
 //! speak"). [`poll_timeout`](KeyManager::poll_timeout) says when to feed [`Input::Timeout`] at the latest.
+//!
+//! Two nodes with a trusted node between them, as they share a key:
+//!
+//! ```
+//! use std::collections::{BTreeMap, HashMap, VecDeque};
+//! use std::num::NonZeroU32;
+//! use std::time::Instant;
+//!
+//! use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, LinkId, Parties, QkdKey, RandomSource, WallTime};
+//! use relay_core::shares::Sharing;
+//! use relay_core::{Config, Distant, Input, KeyManager, LinkConfig, MemoryStore, Now, OrderId, Output};
+//!
+//! # fn random(mut state: u64) -> impl RandomSource {
+//! #     move |out: &mut [u8]| for octet in out {
+//! #         state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+//! #         *octet = (state >> 56) as u8;
+//! #     }
+//! # }
+//! let now = Now { instant: Instant::now(), wall: WallTime::from_millis(0) };
+//! let [north, middle, south] = ["north", "middle", "south"].map(|id| KmId::new(id).unwrap());
+//! let [red, blue] = ["red", "blue"].map(|id| ApplicationId::new(id).unwrap());
+//! let [n, s] = ["north to middle", "middle to south"].map(|id| LinkId::new(id).unwrap());
+//! let link = |id: &LinkId, peer: &KmId| LinkConfig { id: id.clone(), peer: peer.clone() };
+//! let far = |peer: &KmId| vec![Distant { peer: peer.clone(), sharing: Sharing::ONE }];
+//! let mut nodes = BTreeMap::new();
+//! for (seed, (id, links, distant)) in (1..).zip([
+//!     (&north, vec![link(&n, &middle)], far(&south)),
+//!     (&middle, vec![link(&n, &north), link(&s, &south)], vec![]),
+//!     (&south, vec![link(&s, &middle)], far(&north)),
+//! ]) {
+//!     let mut config = Config::new(id.clone());
+//!     (config.links, config.distant) = (links, distant);
+//!     config.applications = [(red.clone(), north.clone()), (blue.clone(), south.clone())].into();
+//!     nodes.insert(id.clone(), KeyManager::open(config, MemoryStore::default(), random(seed), now)?);
+//! }
+//!
+//! // All know each other; red at north wants a key for blue at south.
+//! let mut inputs = VecDeque::new();
+//! for node in [&north, &middle, &south] {
+//!     let others = [&north, &middle, &south].into_iter().filter(|peer| *peer != node);
+//!     inputs.extend(others.map(|peer| (node.clone(), Input::PeerUp { peer: peer.clone() })));
+//! }
+//! let parties = Parties::new(red.clone(), vec![blue.clone()]).unwrap();
+//! let (number, size) = (NonZeroU32::MIN, KeySize::BITS_256);
+//! inputs.push_back((north.clone(), Input::Supply { order: OrderId(1), parties, number, size }));
+//!
+//! // What a caller does for its node, here for all three: QKD modules, messages, routes.
+//! let mut modules: HashMap<KeyId, Vec<u8>> = HashMap::new();
+//! let key = |(id, octets): (KeyId, Vec<u8>)| QkdKey { id, material: KeyMaterial::from_octets(octets).unwrap() };
+//! let mut keys = Vec::new();
+//! while let Some((node, input)) = inputs.pop_front() {
+//!     let manager = nodes.get_mut(&node).unwrap();
+//!     manager.handle_input(now, input)?;
+//!     while let Some(output) = manager.poll_output()? {
+//!         match output {
+//!             Output::Send { to, message } => inputs.push_back((to, Input::Message { from: node.clone(), message })),
+//!             Output::Draw { link, number, .. } => {
+//!                 let ids = (modules.len() as u128..).take(number as usize);
+//!                 let made: Vec<_> = ids.map(|id| (KeyId::from_octets(id.to_be_bytes()), vec![id as u8; 32])).collect();
+//!                 modules.extend(made.iter().cloned());
+//!                 inputs.push_back((node.clone(), Input::Drawn { link, keys: made.into_iter().map(key).collect() }));
+//!             }
+//!             Output::Fetch { link, key: id, qkd_keys } => {
+//!                 let keys = qkd_keys.iter().map(|id| key((*id, modules[id].clone()))).collect();
+//!                 inputs.push_back((node.clone(), Input::Fetched { link, key: id, keys }));
+//!             }
+//!             Output::RouteWanted { pool, .. } => {
+//!                 let mut path = vec![north.clone(), middle.clone(), south.clone()];
+//!                 if node == south {
+//!                     path.reverse();
+//!                 }
+//!                 inputs.push_back((node.clone(), Input::Route { pool, paths: vec![path] }));
+//!             }
+//!             Output::Supplied { keys: supplied, .. } => keys.extend(supplied),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//!
+//! // Blue collects what red was given.
+//! let manager = nodes.get_mut(&south).unwrap();
+//! manager.handle_input(now, Input::Collect { order: OrderId(2), slave: blue, master: red, keys: vec![keys[0].id] })?;
+//! while let Some(output) = manager.poll_output()? {
+//!     if let Output::Supplied { keys: collected, .. } = output {
+//!         assert_eq!(collected[0].material.expose_secret(), keys[0].material.expose_secret());
+//!         keys.extend(collected);
+//!     }
+//! }
+//! assert_eq!(keys.len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod authentic;
 mod bind;
