@@ -59,6 +59,7 @@
 
 pub mod block;
 pub mod encoding;
+pub mod hybrid;
 pub mod key_id;
 pub mod lease;
 pub mod manager;
