@@ -57,6 +57,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod admission;
 pub mod block;
 pub mod encoding;
 pub mod hybrid;
@@ -69,6 +70,7 @@ pub mod routing;
 pub mod store;
 pub mod testing;
 
+pub use admission::Admission;
 pub use lease::Lease;
 pub use manager::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped};
 pub use pad::Pad;
