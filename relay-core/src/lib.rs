@@ -58,6 +58,7 @@
 //! ```
 
 pub mod admission;
+pub mod allocation;
 pub mod block;
 pub mod encoding;
 pub mod hybrid;
@@ -71,6 +72,7 @@ pub mod store;
 pub mod testing;
 
 pub use admission::Admission;
+pub use allocation::Allocator;
 pub use lease::Lease;
 pub use manager::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped};
 pub use pad::Pad;
