@@ -10,7 +10,9 @@
 //!    store; what depends on a change is not seen before that.
 //! 4. Feed [`Input::Timeout`] by [`poll_timeout`](KeyManager::poll_timeout) at the latest.
 //!
-//! [`routing`] finds ways through a meshed network; the key manager does not use it yet.
+//! [`routing`] finds ways through a meshed network. [`policy`] says on which terms two applications share key, [`admission`] whether
+//! the links of a path can feed one session more, [`allocation`] who gets how much of a pool, and [`hybrid`] combines a QKD key with
+//! another one. The key manager does not use them yet.
 //!
 //! ```
 //! use std::num::NonZeroU32;
