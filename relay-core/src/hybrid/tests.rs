@@ -129,6 +129,7 @@ fn anything_that_differs_gives_another_key() {
         make(qkd(1, &q), second(2, "m", b"t", &flipped[1]), &usual),
         make(qkd(1, &s), second(2, "m", b"t", &q), &usual),
         make(qkd(2, &q), second(1, "m", b"t", &s), &usual),
+        make(qkd(1, &q), second(2, "m", b"u", &s), &usual),
         make(qkd(1, &q), second(2, "mt", b"", &s), &usual),
         make(qkd(1, &q), second(2, "", b"mt", &s), &usual),
         make(qkd(1, &q), second(2, "m", b"t", &s), &parties("blue", &["red"])),
