@@ -383,6 +383,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         link.outgoing.insert(key.id, (key.material.size().octets(), key.expires));
         self.put(StoredKey::Outgoing(key))?;
         self.link_key_event(Pool::Outgoing, answer.key, KeyEvent::Confirm);
+        self.resume_relays();
         self.pools_wanting = true;
         Ok(())
     }

@@ -26,6 +26,8 @@ pub(in super::super) struct Relayed {
     /// No relay before, after some were refused in a row.
     pause: Option<Instant>,
     failures: u32,
+    /// It was this node's own links that had no key.
+    short: bool,
     /// The router knew no way when it was last asked.
     unreachable: bool,
     /// Nodes that refused of late, and until when others are preferred.
@@ -40,13 +42,14 @@ impl Relayed {
             asked_for_route: false,
             pause: None,
             failures: 0,
+            short: false,
             unreachable: false,
             avoided: BTreeMap::new(),
         }
     }
 
     pub(super) fn succeeded(&mut self) {
-        (self.failures, self.pause) = (0, None);
+        (self.failures, self.pause, self.short) = (0, None, false);
         self.avoided.clear();
     }
 
@@ -129,8 +132,20 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
         if started == 0 && missing > 0 {
             self.pause_relays(now, pool);
+            if let Some(relayed) = self.links.get_mut(pool).and_then(|link| link.relayed.as_mut()) {
+                relayed.short = enough;
+            }
         }
         Ok(())
+    }
+
+    /// A link of this node has key again.
+    pub(in super::super) fn resume_relays(&mut self) {
+        for relayed in self.links.values_mut().filter_map(|link| link.relayed.as_mut()) {
+            if std::mem::take(&mut relayed.short) {
+                relayed.pause = None;
+            }
+        }
     }
 
     /// After a failure: the next relay in a while, later each time.
