@@ -34,7 +34,7 @@ enum Command {
     Topology(topology::Arguments),
     /// Routing in large networks: shortest paths, memory, flooding, convergence.
     Scale(scale::Arguments),
-    /// Small random networks with all faults, seed by seed; neighbours share keys.
+    /// Small random networks with all faults, seed by seed.
     Soak(soak::Arguments),
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use qkd_link::rate::{Playback, RateSource, Skr, Speed};
 
+use relay_core::shares::Sharing;
+
 use crate::random::Random;
 use crate::topology::{Link, Node, Topology};
 use crate::world::{Faults, Load, Report, Settings, World};
@@ -20,7 +22,15 @@ pub fn world(seed: u64, story: bool) -> World {
     let rate = |random: &mut Random| Skr::new(200.0 + random.part() * 4_000.0).expect("a rate");
     let rates =
         (0..topology.links.len()).map(|_| Playback::new(RateSource::Constant(rate(&mut random)), Speed::REAL_TIME)).collect();
-    let mut settings = Settings::new(random.number(), Load::between_neighbours(&topology, 0.1 + random.part()));
+    let load = if random.one_in(3) {
+        Load::between_neighbours(&topology, 0.1 + random.part())
+    } else {
+        Load::between_all(&topology, 0.05 + random.part() / 5.0)
+    };
+    let mut settings = Settings::new(random.number(), load);
+    // Where there are two ways, a key may need both.
+    let shared = random.one_in(4);
+    settings.sharing = if shared { Sharing::new(2, 2).expect("possible") } else { Sharing::ONE };
     settings.faults = Faults::all();
     settings.load_starts = Duration::from_secs(2);
     settings.load_ends = Duration::from_secs(20);
@@ -112,6 +122,8 @@ mod tests {
         // A simulation in which nothing happens proves nothing.
         for (what, number) in [
             ("supplied", report.supplied),
+            ("relayed", report.relayed),
+            ("not relayed", report.not_relayed.values().sum()),
             ("collected", report.collected),
             ("refused", report.refused),
             ("forbidden", report.forbidden),

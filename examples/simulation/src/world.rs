@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 use itu_y3803::{KeyId, KeyState, KmId, LinkId, WallTime};
 use qkd_link::rate::{Playback, Skr};
 use relay_core::routing::Path;
+use relay_core::shares::Sharing;
 use relay_core::{Config, Now, Pool};
 
 pub use faults::Faults;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub seed: u64,
     /// What applications want.
     pub load: Load,
+    /// Over how many paths key between nodes that are no neighbours is relayed.
+    pub sharing: Sharing,
     /// What goes wrong at random, as long as applications ask.
     pub faults: Faults,
     /// Failures of QKD links that are planned.
@@ -90,11 +93,13 @@ impl Settings {
         let mut key_manager = Config::new(KmId::new("template").expect("valid"));
         key_manager.qkd_keys_per_link_key = 5;
         key_manager.draw_limit = 20;
+        key_manager.max_pools_per_master = 1_024;
         (key_manager.link_low, key_manager.link_high) = (12, 16);
         (key_manager.pool_low, key_manager.pool_high) = (256, 512);
         Self {
             seed,
             load,
+            sharing: Sharing::ONE,
             faults: Faults::none(),
             outages: Vec::new(),
             key_manager,
@@ -112,6 +117,8 @@ enum Step {
     Deliver { from: usize, to: usize, connection: Option<u64>, envelope: Envelope },
     Draw { node: usize, life: u32, link: usize, number: u32 },
     Fetch { node: usize, life: u32, link: usize, key: KeyId, qkd_keys: Vec<KeyId> },
+    Route { node: usize, life: u32, pool: LinkId, paths: Vec<Vec<KmId>> },
+    Meet { a: usize, b: usize },
     Ask { pair: usize },
     Collect { key: KeyId },
     Fault,
@@ -147,6 +154,10 @@ pub struct World {
     delivered: HashSet<(KeyId, usize)>,
     /// What was said under each pad.
     pads: HashMap<KeyId, Vec<u8>>,
+    /// Which pad a node has set aside for which relay.
+    set_aside: HashMap<(usize, KeyId), KeyId>,
+    /// Which tag a node has made with which place of which link key.
+    tags: HashMap<(KeyId, u32), [u8; 16]>,
     /// In which state each end of each link key is.
     link_keys: HashMap<(usize, Pool, KeyId), KeyState>,
     /// Until when a node gave keys that are lost at another, with its disk: by who gave and who lost.
@@ -190,6 +201,8 @@ impl World {
             given: BTreeMap::new(),
             delivered: HashSet::new(),
             pads: HashMap::new(),
+            set_aside: HashMap::new(),
+            tags: HashMap::new(),
             link_keys: HashMap::new(),
             lost_until: BTreeMap::new(),
             report: Report::default(),
@@ -254,6 +267,11 @@ impl World {
             Step::Deliver { from, to, connection, envelope } => self.deliver(from, to, connection, envelope),
             Step::Draw { node, life, link, number } => self.draw(node, life, link, number),
             Step::Fetch { node, life, link, key, qkd_keys } => self.fetch(node, life, link, key, &qkd_keys),
+            Step::Route { node, life, pool, paths } if life == self.nodes[node].life => {
+                self.feed_key_manager(node, relay_core::Input::Route { pool, paths });
+            }
+            Step::Route { .. } => {}
+            Step::Meet { a, b } => self.meet(a, b),
             Step::Ask { pair } => self.ask(pair),
             Step::Collect { key } => self.collect(key),
             Step::Fault => self.fault(),
@@ -292,8 +310,7 @@ impl World {
         self.samples.take(self.now, &stored, &self.report);
     }
 
-    /// Which way the router of a node sends key at this time. Once key managers relay, their questions for a route are answered
-    /// from here.
+    /// Which way the router of a node sends key at this time.
     pub fn route(&mut self, from: usize, to: usize) -> Option<Path> {
         let now = self.instant();
         let to = self.nodes[to].id.clone();

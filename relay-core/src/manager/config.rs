@@ -159,7 +159,10 @@ impl Config {
         let pools: BTreeSet<_> =
             self.distant.iter().filter_map(|distant| pool_name(&self.id, &distant.peer, distant.sharing)).collect();
         let is_far = |distant: &Distant| distant.peer != self.id && self.links.iter().all(|link| link.peer != distant.peer);
-        let offered: BTreeSet<_> = self.distant.iter().map(|distant| distant.sharing).collect();
+        let has_pool = |((_, slave), sharing): (&(ApplicationId, ApplicationId), &Sharing)| {
+            let mut pools = self.distant.iter().filter(|distant| Some(&distant.peer) == self.applications.get(slave)).peekable();
+            pools.peek().is_none() || pools.any(|distant| distant.sharing == *sharing)
+        };
         for (holds, problem) in [
             (self.qkd_key_size.bits().is_multiple_of(8), "qkd_key_size is not a multiple of 8"),
             (block > 0, "qkd_keys_per_link_key is too small: nothing is left beside the key of the tag"),
@@ -177,7 +180,7 @@ impl Config {
             (peers_are_others, "a link leads to this node itself"),
             (self.distant.iter().all(is_far), "distant has this node itself, or a neighbour"),
             (pools.len() == self.distant.len(), "distant has a pool twice, or a key manager with too long a name"),
-            (self.sharing.values().all(|sharing| offered.contains(sharing)), "sharing has what no pool of distant has"),
+            (self.sharing.iter().all(has_pool), "sharing asks for what no pool of distant has"),
             (self.links.iter().all(|link| !pools.contains(&link.id)), "a link has the name of a pool of relayed key"),
             (self.relay_low <= self.relay_high && self.relay_high > 0, "relay_low is above relay_high, or relay_high is 0"),
             (self.relays_at_once > 0, "relays_at_once is 0"),

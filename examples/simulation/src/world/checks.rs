@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use itu_y3803::message::Body;
+use itu_y3803::message::{Body, RelayMessage, RelayStep};
 use itu_y3803::{KeyEvent, KeyId, KeyState, KsaKey};
 use relay_core::{Event, Input, Pool, Refusal};
 
@@ -55,7 +55,7 @@ impl World {
         let neighbours = self.neighbours[master].iter().any(|&(peer, _)| peer == slave);
         match reason {
             Refusal::NotEnoughKeys => {}
-            Refusal::UnknownApplication => assert!(!neighbours, "neighbours know each other's applications"),
+            Refusal::Unreachable => assert!(!neighbours, "there is a link"),
             other => panic!("{} was refused keys: {other}", self.nodes[master].application),
         }
     }
@@ -71,18 +71,43 @@ impl World {
     }
 
     /// A pad is used for one message, which may be said again in the same octets.
-    pub(super) fn no_pad_hides_two_messages(&mut self, body: &Body) {
-        let Body::SupplyNotification(told) = body else { return };
-        let octets = [&told.sealed[..], &told.tag].concat();
-        let former = self.pads.entry(told.pad).or_insert_with(|| octets.clone());
-        assert_eq!(*former, octets, "pad {} hides two messages", told.pad);
+    pub(super) fn no_pad_hides_two_messages(&mut self, node: usize, body: &Body) {
+        let (pad, octets) = match body {
+            Body::SupplyNotification(told) => (told.pad, [&told.sealed[..], &told.tag].concat()),
+            Body::Relay(relay) => {
+                self.no_tag_key_makes_two_tags(relay);
+                match &relay.step {
+                    RelayStep::Reserve(reservation) => {
+                        self.set_aside.insert((node, relay.relay), reservation.pad);
+                        return;
+                    }
+                    RelayStep::Key { sealed, tag } => (self.set_aside[&(node, relay.relay)], [&sealed[..], tag].concat()),
+                    _ => return,
+                }
+            }
+            _ => return,
+        };
+        let former = self.pads.entry(pad).or_insert_with(|| octets.clone());
+        assert_eq!(*former, octets, "pad {pad} hides two messages");
+    }
+
+    /// A place of a link key for tags is used for one message.
+    fn no_tag_key_makes_two_tags(&mut self, relay: &RelayMessage) {
+        let Some(proof) = &relay.proof else { return };
+        let former = self.tags.insert((proof.key, proof.place), proof.tag);
+        assert!(former.is_none(), "{} makes two tags at place {}", proof.key, proof.place);
+        assert!(!self.pads.contains_key(&proof.key), "{} is a pad and makes tags", proof.key);
+    }
+
+    pub(super) fn link_keys_on_disk(&self, node: usize) -> BTreeMap<KeyId, u64> {
+        self.nodes[node].disk.link_keys(|link| self.link_numbers.contains_key(link))
     }
 
     /// Every bit that the modules of a link handed out is somewhere: waiting, stored, in use, spent, expired or burnt. What is
     /// said to be stored is on the disks, and nothing else is.
     fn every_bit_is_accounted_for(&mut self) {
         let now = self.elapsed();
-        let on_disks: Vec<BTreeMap<KeyId, u64>> = self.nodes.iter().map(|node| node.disk.link_keys()).collect();
+        let on_disks: Vec<BTreeMap<KeyId, u64>> = (0..self.nodes.len()).map(|node| self.link_keys_on_disk(node)).collect();
         for (node, on_disk) in on_disks.iter().enumerate() {
             let mut stored: Vec<_> =
                 self.neighbours[node].iter().flat_map(|&(_, link)| self.links[link].ledger.stored(node)).collect();
@@ -102,7 +127,9 @@ impl World {
     fn no_more_is_given_than_was_carried(&mut self) {
         let now = self.elapsed();
         // A crash may hide that a block was bound, so what is burnt may have carried some.
-        let carried = |bits: super::Bits| bits.payload + if self.settings.faults.any() { bits.burnt + bits.in_use } else { 0 };
+        let carried = |bits: super::Bits| {
+            bits.payload + bits.relayed + if self.settings.faults.any() { bits.burnt + bits.in_use } else { 0 }
+        };
         let carried: u64 = self.links.iter_mut().map(|link| carried(link.report(now).bits)).sum();
         assert!(self.report.supplied_bits <= carried, "{} bits given, {carried} carried", self.report.supplied_bits);
     }
@@ -125,6 +152,16 @@ impl World {
         self.tell(|world| format!("{}: {event:?}", world.nodes[node].id));
         match event {
             Event::Misbehaviour { .. } => self.only_faults_look_like_misbehaviour(node),
+            Event::Spent { pool: Pool::Outgoing, link, id, on, .. } => {
+                if let Some(&link) = self.link_numbers.get(&link) {
+                    self.links[link].ledger.spent(id, on);
+                }
+            }
+            Event::Relayed { paths, .. } => {
+                self.report.relayed += 1;
+                self.report.hops += paths.iter().map(|path| path.len() as u64 - 1).sum::<u64>();
+            }
+            Event::NotRelayed { reason, .. } => *self.report.not_relayed.entry(reason.as_str()).or_default() += 1,
             Event::LinkKey { pool, id, event } => {
                 self.no_link_key_takes_a_forbidden_step(node, pool, id, event);
                 if pool == Pool::Outgoing {

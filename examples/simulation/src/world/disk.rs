@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use itu_y3803::KeyId;
+use itu_y3803::{KeyId, LinkId};
 use relay_core::{KeyStore, Pool, StoredKey};
 use zeroize::Zeroizing;
 
@@ -56,12 +56,12 @@ impl Disk {
     }
 
     /// The link keys that the node may use, with their bits.
-    pub(super) fn link_keys(&self) -> BTreeMap<KeyId, u64> {
+    pub(super) fn link_keys(&self, is_qkd: impl Fn(&LinkId) -> bool) -> BTreeMap<KeyId, u64> {
         let contents = self.0.borrow();
         let outgoing = contents.records.iter().filter(|((pool, _), _)| *pool == Pool::Outgoing);
         outgoing
             .filter_map(|(&(pool, id), octets)| match read(pool, id, octets) {
-                StoredKey::Outgoing(key) => Some((id, u64::from(key.material.size().bits()))),
+                StoredKey::Outgoing(key) if is_qkd(&key.link) => Some((id, u64::from(key.material.size().bits()))),
                 _ => None,
             })
             .collect()

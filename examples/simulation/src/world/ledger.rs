@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use itu_y3803::message::{Body, KeyOffer};
 use itu_y3803::{KeyEvent, KeyId};
+use relay_core::Use;
 
 /// Octets of a pad that make the key of its tag.
 const TAG_KEY_BITS: u64 = 256;
@@ -23,7 +24,9 @@ pub struct Bits {
     pub in_use: u64,
     /// One-time pads of blocks that were bound: key that applications can have.
     pub payload: u64,
-    /// Spent on their tags.
+    /// One-time pads of hops of relays.
+    pub relayed: u64,
+    /// Spent on tags.
     pub authentication: u64,
     /// The ends of pads that were longer than their block.
     pub cut_off: u64,
@@ -37,7 +40,7 @@ impl Bits {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let spent = self.payload + self.authentication + self.cut_off;
+        let spent = self.payload + self.relayed + self.authentication + self.cut_off;
         self.waiting + self.stored + self.in_use + spent + self.expired + self.burnt
     }
 }
@@ -65,6 +68,10 @@ enum State {
     Stored,
     /// With the bits of the block that it hides, once that was seen.
     InUse(Option<u64>),
+    /// The pad of one hop of a relay.
+    Relaying,
+    /// For tags only.
+    Tags,
 }
 
 impl Ledger {
@@ -106,7 +113,9 @@ impl Ledger {
         let Some(key) = self.link_keys.get_mut(&id) else { return };
         match event {
             KeyEvent::Confirm | KeyEvent::PutBack => key.state = State::Stored,
-            KeyEvent::Reserve | KeyEvent::Use => key.state = State::InUse(None),
+            KeyEvent::Reserve => key.state = State::InUse(None),
+            // What for was said before.
+            KeyEvent::Use => {}
             KeyEvent::Finish => {
                 let bits = key.bits;
                 match key.state {
@@ -115,6 +124,11 @@ impl Ledger {
                         self.done.authentication += TAG_KEY_BITS;
                         self.done.cut_off += bits - block - TAG_KEY_BITS;
                     }
+                    State::Relaying => {
+                        self.done.relayed += bits - TAG_KEY_BITS;
+                        self.done.authentication += TAG_KEY_BITS;
+                    }
+                    State::Tags => self.done.authentication += bits,
                     _ => self.done.burnt += bits,
                 }
                 self.link_keys.remove(&id);
@@ -126,6 +140,17 @@ impl Ledger {
             KeyEvent::Burn => {
                 self.done.burnt += key.bits;
                 self.link_keys.remove(&id);
+            }
+        }
+    }
+
+    /// What a link key is used for, at the end that decides it.
+    pub(super) fn spent(&mut self, id: KeyId, on: Use) {
+        if let Some(key) = self.link_keys.get_mut(&id) {
+            match on {
+                Use::Relay => key.state = State::Relaying,
+                Use::Authentication => key.state = State::Tags,
+                _ => {}
             }
         }
     }
@@ -160,7 +185,7 @@ impl Ledger {
             match key.state {
                 State::Offered => bits.waiting += key.bits,
                 State::Stored => bits.stored += key.bits,
-                State::InUse(_) => bits.in_use += key.bits,
+                State::InUse(_) | State::Relaying | State::Tags => bits.in_use += key.bits,
             }
         }
         bits

@@ -31,6 +31,14 @@ impl Load {
         let pairs = topology.links.iter().flat_map(|link| [(link.ends[0], link.ends[1]), (link.ends[1], link.ends[0])]);
         Self { pairs: pairs.collect(), keys_per_second, size: KeySize::BITS_256 }
     }
+
+    /// Keys of 256 bits between all nodes, in both directions.
+    #[must_use]
+    pub fn between_all(topology: &Topology, keys_per_second: f64) -> Self {
+        let nodes = topology.nodes.len();
+        let pairs = (0..nodes).flat_map(|a| (0..nodes).filter(move |&b| b != a).map(move |b| (a, b)));
+        Self { pairs: pairs.collect(), keys_per_second, size: KeySize::BITS_256 }
+    }
 }
 
 /// A request that is not answered yet.

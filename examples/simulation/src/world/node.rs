@@ -57,6 +57,27 @@ impl Node {
             _ => None,
         }
     }
+
+    /// As many paths as there are, up to `number`, without common nodes, and if possible without those that are to be avoided.
+    fn routes(&mut self, now: Instant, to: &KmId, number: u8, avoid: &[KmId]) -> Vec<Vec<KmId>> {
+        let Some(engines) = &mut self.engines else { return Vec::new() };
+        let other = |node: &KmId| !avoid.contains(node);
+        let none = Constraints::default();
+        let avoiding = if avoid.is_empty() { none } else { Constraints { node: Some(&other), ..none } };
+        let mut paths = Vec::new();
+        for constraints in [&avoiding, &none] {
+            if number > 1 {
+                paths = engines.router.disjoint_paths(to, number.into(), constraints);
+            } else if let Route::Path(path) = engines.router.route(now, to, constraints) {
+                paths = vec![path];
+            }
+            if paths.len() == usize::from(number) {
+                break;
+            }
+        }
+        let nodes = |path: Path| std::iter::once(self.id.clone()).chain(path.hops.into_iter().map(|hop| hop.to)).collect();
+        paths.into_iter().map(nodes).collect()
+    }
 }
 
 impl Engines {
@@ -85,6 +106,7 @@ impl World {
             let soon = self.random.below(50_000);
             self.after(soon, Step::Connect { link });
         }
+        self.meet_distant(node);
         self.prepare_pairs_of(node);
         self.tell_router_of_links(node);
     }
@@ -93,6 +115,10 @@ impl World {
         let mut config = self.settings.key_manager.clone();
         config.id = self.nodes[node].id.clone();
         config.qkd_key_size = QKD_KEY;
+        let pairs = self.settings.load.pairs.iter().filter(|(master, _)| *master == node);
+        let applications = |&(a, b): &(usize, usize)| (self.nodes[a].application.clone(), self.nodes[b].application.clone());
+        config.sharing = pairs.map(|pair| (applications(pair), self.settings.sharing)).collect();
+        config.distant = self.distant_of(node).map(|peer| self.distant(peer)).collect();
         let link =
             |&(peer, link): &(usize, usize)| LinkConfig { id: self.links[link].id.clone(), peer: self.nodes[peer].id.clone() };
         config.links = self.neighbours[node].iter().map(link).collect();
@@ -104,11 +130,12 @@ impl World {
     pub(super) fn stop(&mut self, node: usize) {
         self.nodes[node].engines = None;
         self.nodes[node].life += 1;
-        let on_disk = self.nodes[node].disk.link_keys();
+        let on_disk = self.link_keys_on_disk(node);
         for (_, link) in self.neighbours[node].clone() {
             self.links[link].ledger.crashed(node, &on_disk, QKD_KEY.bits().into());
             self.disconnect(link);
         }
+        self.part_from_distant(node);
         self.forget_link_key_states(node);
         self.end_orders_at(node);
     }
@@ -144,7 +171,7 @@ impl World {
         match output {
             Output::Send { to, message } => {
                 self.nodes[node].incarnation = Some(message.sender);
-                self.no_pad_hides_two_messages(&message.body);
+                self.no_pad_hides_two_messages(node, &message.body);
                 if let Some(link) = self.link_of(&message.body) {
                     self.links[link].ledger.said(node, &message.body);
                 }
@@ -159,10 +186,15 @@ impl World {
                 let (link, wait) = (self.link_numbers[&link], self.random.below(MODULE_ANSWERS));
                 self.after(wait, Step::Fetch { node, life, link, key, qkd_keys });
             }
+            Output::RouteWanted { pool, to, paths, avoid } => {
+                let now = self.instant();
+                let paths = self.nodes[node].routes(now, &to, paths, &avoid);
+                self.after(0, Step::Route { node, life, pool, paths });
+            }
             Output::Supplied { order, keys } => self.supplied(node, order, keys),
             Output::Refused { order, reason } => self.refused(node, order, &reason),
             Output::Event(event) => self.event(node, event),
-            // Nobody here leases. Questions for a route belong here, to be answered from `route`.
+            // Nobody here leases.
             _ => {}
         }
     }

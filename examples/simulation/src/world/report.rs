@@ -1,5 +1,6 @@
 //! What happened, in numbers, and how it developed.
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use super::{LinkReport, MICROS};
@@ -25,6 +26,12 @@ pub struct Report {
     pub lost_with_disk: u64,
     /// Requests for keys of others, or for keys that were collected before; all were refused.
     pub forbidden: u64,
+    /// Keys that were relayed over trusted nodes.
+    pub relayed: u64,
+    /// The hops of these.
+    pub hops: u64,
+    /// Relays that failed, by reason.
+    pub not_relayed: BTreeMap<&'static str, u64>,
     /// Messages between nodes.
     pub messages: u64,
     /// Of which routers sent these,
@@ -68,6 +75,11 @@ impl AddAssign<Self> for Report {
         self.cut_off += other.cut_off;
         self.lost_with_disk += other.lost_with_disk;
         self.forbidden += other.forbidden;
+        self.relayed += other.relayed;
+        self.hops += other.hops;
+        for (reason, number) in other.not_relayed {
+            *self.not_relayed.entry(reason).or_default() += number;
+        }
         self.messages += other.messages;
         self.router_messages += other.router_messages;
         self.router_octets += other.router_octets;

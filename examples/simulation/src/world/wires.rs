@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use itu_y3803::KmMessage;
-use itu_y3803::message::Body;
-use relay_core::{Input, routing};
+use itu_y3803::message::{Body, RelayStep};
+use relay_core::{Distant, Input, routing};
 
 use super::{MICROS, Step, World};
 
@@ -139,6 +139,20 @@ impl World {
                     told.sealed[at] ^= bit;
                     self.report.corrupted += 1;
                 }
+                if let Body::Relay(relay) = &mut message.body {
+                    self.report.corrupted += 1;
+                    let at = self.random.below(1 << 32) as usize;
+                    match (&mut relay.step, &mut relay.proof) {
+                        (RelayStep::Key { sealed, .. }, _) if at.is_multiple_of(2) => {
+                            let at = at % sealed.len().max(1);
+                            sealed.iter_mut().skip(at).take(1).for_each(|octet| *octet ^= bit);
+                        }
+                        (RelayStep::Key { tag, .. } | RelayStep::Complete { tag }, _) => tag[at % 16] ^= bit,
+                        (RelayStep::Reserve(reservation), _) if at.is_multiple_of(2) => reservation.octets ^= u32::from(bit),
+                        (_, Some(proof)) => proof.tag[at % 16] ^= bit,
+                        _ => {}
+                    }
+                }
                 Envelope::KeyManager(message)
             }
             whole => whole,
@@ -163,6 +177,55 @@ impl World {
     }
 }
 
+/// Key managers that share key without a link between them have a connection, too, over whatever network.
+impl World {
+    /// Those that a node shares key with and that are no neighbours.
+    pub(super) fn distant_of(&self, node: usize) -> impl Iterator<Item = usize> {
+        let mut distant: Vec<_> = (self.settings.load.pairs.iter())
+            .filter_map(|&(a, b)| (a == node).then_some(b).or((b == node).then_some(a)))
+            .filter(|&other| self.neighbours[node].iter().all(|&(peer, _)| peer != other))
+            .collect();
+        distant.sort_unstable();
+        distant.dedup();
+        distant.into_iter()
+    }
+
+    pub(super) fn distant(&self, peer: usize) -> Distant {
+        Distant { peer: self.nodes[peer].id.clone(), sharing: self.settings.sharing }
+    }
+
+    pub(super) fn meet_distant(&mut self, node: usize) {
+        for other in self.distant_of(node).collect::<Vec<_>>() {
+            let soon = self.random.below(50_000);
+            self.after(soon, Step::Meet { a: node, b: other });
+        }
+    }
+
+    pub(super) fn meet(&mut self, a: usize, b: usize) {
+        let both_run = self.nodes[a].engines.is_some() && self.nodes[b].engines.is_some();
+        if !both_run || self.is_connected(a, b) {
+            return;
+        }
+        let number = self.number();
+        self.connections.insert(pair(a, b), number);
+        for (here, there) in [(a, b), (b, a)] {
+            if self.connections.get(&pair(a, b)) == Some(&number) {
+                let peer = self.nodes[there].id.clone();
+                self.feed_key_manager(here, Input::PeerUp { peer });
+            }
+        }
+    }
+
+    pub(super) fn part_from_distant(&mut self, node: usize) {
+        for other in self.distant_of(node).collect::<Vec<_>>() {
+            if self.connections.remove(&pair(node, other)).is_some() {
+                let peer = self.nodes[node].id.clone();
+                self.feed_key_manager(other, Input::PeerDown { peer });
+            }
+        }
+    }
+}
+
 pub(super) fn pair(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))
 }
@@ -179,6 +242,7 @@ fn again(envelope: &Envelope) -> Option<Envelope> {
         Body::OfferAnswer(answer) => Body::OfferAnswer(answer.clone()),
         Body::SupplyNotification(told) => Body::SupplyNotification(told.clone()),
         Body::SupplyResponse(response) => Body::SupplyResponse(response.clone()),
+        Body::Relay(relay) => Body::Relay(relay.clone()),
         _ => return None,
     };
     Some(Envelope::KeyManager(Box::new(KmMessage { sender: message.sender, body })))
