@@ -1,18 +1,27 @@
 //! The command line.
 
+mod capacity;
+mod oscillation;
+mod reroute;
 mod scale;
 mod soak;
 mod topology;
+mod worst_cuts;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use topology::optimum;
 
 const EXAMPLES: &str = "\
 Examples:
   simulation topology                         all networks, and what they can give at the most
   simulation topology nobel-germany --cuts    what is left of that when a link or a node fails
+  simulation reroute --plots plots            a link stops making key, and comes back
+  simulation worst-cuts                       every link and node in turn
+  simulation oscillation                      two equal ways under too much load for one
+  simulation capacity nobel-germany nobel-eu  how much of the optimum is delivered
   simulation scale                            routing with 1,000 and 10,000 nodes
   simulation soak --seeds 10000               random networks with all faults
   simulation soak --from 17 --seeds 1 --story one of them, telling what happens
@@ -32,6 +41,14 @@ struct Arguments {
 enum Command {
     /// Networks, and the largest rate that all pairs of nodes can have at once.
     Topology(topology::Arguments),
+    /// A link stops making key and comes back: how fast routes follow, and whether anybody notices.
+    Reroute(reroute::Arguments),
+    /// Each link and each node fails in turn, at a demand that what is left can meet.
+    WorstCuts(worst_cuts::Arguments),
+    /// Whether load that takes two equal ways is spread over both, calmly.
+    Oscillation(oscillation::Arguments),
+    /// How much of what a network can give at the most is delivered.
+    Capacity(capacity::Arguments),
     /// Routing in large networks: shortest paths, memory, flooding, convergence.
     Scale(scale::Arguments),
     /// Small random networks with all faults, seed by seed.
@@ -61,6 +78,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, memory: fn() -> usize)
     };
     let done = match arguments.command {
         Command::Topology(arguments) => topology::run(&arguments),
+        Command::Reroute(arguments) => reroute::run(&arguments),
+        Command::WorstCuts(arguments) => worst_cuts::run(&arguments),
+        Command::Oscillation(arguments) => oscillation::run(&arguments),
+        Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Scale(arguments) => scale::run(&arguments, memory),
         Command::Soak(arguments) => soak::run(&arguments),
     };

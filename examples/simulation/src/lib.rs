@@ -6,6 +6,7 @@
 //! * [`rates`] says how fast QKD links make key: constant, along a synthetic trace, or with a failure.
 //! * [`world`] runs the engines of `relay-core` on these networks, under load and faults, and holds them to the promises.
 //! * [`soak`] does so for many small random networks.
+//! * [`scenario`] has what the named scenarios share.
 //! * [`scale`] measures routing in large networks.
 //! * [`plot`] draws what was sampled.
 //! * [`cli`] is the command line as a function.
@@ -20,6 +21,7 @@ pub mod plot;
 pub mod random;
 pub mod rates;
 pub mod scale;
+pub mod scenario;
 pub mod soak;
 pub mod table;
 pub mod topology;

@@ -81,6 +81,8 @@ pub struct Settings {
     pub settle: Duration,
     /// How often the state of the links is sampled.
     pub sample_every: Option<Duration>,
+    /// The master's and the slave's node of a pair that is looked at more closely.
+    pub watch: Option<(usize, usize)>,
     /// Prints what happens.
     pub story: bool,
 }
@@ -107,6 +109,7 @@ impl Settings {
             load_ends: Duration::from_secs(120),
             settle: Duration::from_secs(30),
             sample_every: None,
+            watch: None,
             story: false,
         }
     }
@@ -304,10 +307,14 @@ impl World {
         if let Some(every) = self.settings.sample_every {
             self.after(micros(every), Step::Sample);
         }
+        let watched = self.settings.watch.map(|(a, b)| {
+            let cost = self.route(a, b).map(|path| f64::from(path.cost));
+            (self.keys_ready(a, b), cost)
+        });
         let stored: Vec<_> = (0..self.links.len())
             .map(|link| self.links[link].ends.iter().map(|&node| self.stored_bits(node, link)).sum::<u64>())
             .collect();
-        self.samples.take(self.now, &stored, &self.report);
+        self.samples.take(self.now, &stored, watched, &self.report);
     }
 
     /// Which way the router of a node sends key at this time.
@@ -315,6 +322,17 @@ impl World {
         let now = self.instant();
         let to = self.nodes[to].id.clone();
         self.nodes[from].route(now, &to)
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The rate of a link is overridden from now on, or is again what it would be.
+    pub fn override_rate(&mut self, link: usize, rate: Option<Skr>) {
+        self.step(Step::SetRate { link, rate });
     }
 
     /// Runs until a time, for a look in between.

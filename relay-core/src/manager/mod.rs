@@ -700,6 +700,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.links.get(link).map_or((0, 0), Link::level)
     }
 
+    /// How many octets of block can be sealed for this key manager, a neighbour or a distant one.
+    #[must_use]
+    pub fn level_to(&self, peer: &KmId) -> usize {
+        self.links.values().filter(|link| link.peer == *peer).map(|link| link.level().1).sum()
+    }
+
     /// The store, for reports of its own.
     #[must_use]
     pub fn store(&self) -> &S {

@@ -92,7 +92,7 @@ fn networks(arguments: &Arguments) -> Result<Vec<Topology>, Failure> {
     }
 }
 
-fn optimum(topology: &Topology, cut: Cut) -> Result<f64, Failure> {
+pub(super) fn optimum(topology: &Topology, cut: Cut) -> Result<f64, Failure> {
     largest_equal_rate(topology, cut).map_err(|error| Failure::Condition(format!("{}: {error}", topology.name)))
 }
 

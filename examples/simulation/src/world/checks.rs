@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use itu_y3803::message::{Body, RelayMessage, RelayStep};
-use itu_y3803::{KeyEvent, KeyId, KeyState, KsaKey};
+use itu_y3803::{KeyEvent, KeyId, KeyState, KmId, KsaKey};
 use relay_core::{Event, Input, Pool, Refusal};
 
 use super::link::QKD_KEY;
@@ -159,6 +159,7 @@ impl World {
             }
             Event::Relayed { paths, .. } => {
                 self.report.relayed += 1;
+                self.note_watched(node, &paths);
                 self.report.hops += paths.iter().map(|path| path.len() as u64 - 1).sum::<u64>();
             }
             Event::NotRelayed { reason, .. } => *self.report.not_relayed.entry(reason.as_str()).or_default() += 1,
@@ -171,6 +172,15 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Which way the key of the watched pair came.
+    fn note_watched(&mut self, node: usize, paths: &[Vec<KmId>]) {
+        let Some((_, slave)) = self.settings.watch.filter(|(master, _)| *master == node) else { return };
+        let path: Vec<usize> = paths.iter().flatten().map(|node| self.numbers[node]).collect();
+        if path.last() == Some(&slave) {
+            self.samples.relays.push((self.now as f64 / MICROS as f64, path));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use itu_y3803::{ApplicationId, Incarnation, KeyId, KmId};
+use itu_y3803::{ApplicationId, Incarnation, KeyId, KmId, Parties};
 use relay_core::routing::{self, Constraints, FillMetric, LinkStates, LinkStatus, Path, Route, Router};
 use relay_core::{Config, Input, KeyManager, LinkConfig, Now, Output, Stopped};
 
@@ -271,6 +271,16 @@ impl World {
     pub(super) fn stored_bits(&self, node: usize, link: usize) -> u64 {
         let engines = self.nodes[node].engines.as_ref();
         engines.map_or(0, |engines| 8 * engines.key_manager.link_level(&self.links[link].id).1 as u64)
+    }
+
+    /// How many keys a master could be given at once: those ready, and those that the pool of relayed key gives.
+    pub(super) fn keys_ready(&self, master: usize, slave: usize) -> usize {
+        let Some(engines) = &self.nodes[master].engines else { return 0 };
+        let [a, b] = [master, slave].map(|node| self.nodes[node].application.clone());
+        let Some(parties) = Parties::new(a, vec![b]) else { return 0 };
+        let size = self.settings.load.size;
+        let pool = engines.key_manager.level_to(&self.nodes[slave].id);
+        engines.key_manager.keys_ready(&parties, size) + pool / size.octets()
     }
 
     fn set_timer(&mut self, node: usize, which: usize, due: Option<Instant>) {

@@ -105,6 +105,12 @@ pub struct Samples {
     pub seconds: Vec<f64>,
     /// Of each link its name, and how many bits of link key both ends had ready.
     pub stored: Vec<(String, Vec<f64>)>,
+    /// Keys of the watched pair that could have been given.
+    pub ready: Vec<f64>,
+    /// The cost of the route of the watched pair, where there was one.
+    pub cost: Vec<f64>,
+    /// When keys of the watched pair were relayed, in seconds, and over which nodes.
+    pub relays: Vec<(f64, Vec<usize>)>,
     /// Keys that masters had been given.
     pub supplied: Vec<f64>,
     /// Orders that had been refused.
@@ -116,10 +122,14 @@ impl Samples {
         Self { stored: links.into_iter().map(|link| (link, Vec::new())).collect(), ..Self::default() }
     }
 
-    pub(super) fn take(&mut self, now: u64, stored: &[u64], report: &Report) {
+    pub(super) fn take(&mut self, now: u64, stored: &[u64], watched: Option<(usize, Option<f64>)>, report: &Report) {
         self.seconds.push(now as f64 / MICROS as f64);
         for ((_, series), &stored) in self.stored.iter_mut().zip(stored) {
             series.push(stored as f64);
+        }
+        if let Some((ready, cost)) = watched {
+            self.ready.push(ready as f64);
+            self.cost.push(cost.unwrap_or(0.0));
         }
         self.supplied.push(report.supplied as f64);
         self.refused.push(report.refused as f64);
