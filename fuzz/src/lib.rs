@@ -33,18 +33,22 @@ mod certificate;
 mod check;
 mod http_bodies;
 mod identifiers;
+mod link_states;
 mod messages;
 mod neighbours;
 mod neighbours_record;
 mod records;
+mod routing;
 mod wire;
 
 pub use certificate::certificate;
 pub use http_bodies::{answer, call};
 pub use identifiers::{base_url, key_id, path_segment};
+pub use link_states::link_states;
 pub use messages::{error_body, key_container, key_ids, key_request, status};
 pub use neighbours::neighbours;
 pub use records::{stored_key, trace};
+pub use routing::{lsa, routing_message};
 pub use wire::kx_frame;
 
 #[cfg(fuzzing)]
@@ -81,8 +85,11 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("key_ids", key_ids),
     ("key_request", key_request),
     ("kx_frame", kx_frame),
+    ("link_states", link_states),
+    ("lsa", lsa),
     ("neighbours", neighbours),
     ("path_segment", path_segment),
+    ("routing_message", routing_message),
     ("status", status),
     ("stored_key", stored_key),
     ("trace", trace),

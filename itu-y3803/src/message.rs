@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::id::{ApplicationId, Incarnation, KeyId, LinkId};
+use crate::id::{ApplicationId, Incarnation, KeyId, KmId, LinkId};
 use crate::key::{KeyMaterial, KeySize};
 use crate::record::SecrecyLabel;
 use crate::time::WallTime;
@@ -19,6 +19,8 @@ pub const MAX_OFFERED_KEYS: usize = 1024;
 pub const MAX_SLAVES: usize = 64;
 /// The most octets of sealed key in one [`SupplyNotification`].
 pub const MAX_SEALED_OCTETS: usize = 64 * 1024;
+/// The most nodes on the path of a [`RelayMessage`], both ends included.
+pub const MAX_PATH_NODES: usize = 64;
 
 /// A message with the incarnation of the key manager that sent it.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub enum Body {
     SupplyNotification(SupplyNotification),
     /// Answer to a key supply notification.
     SupplyResponse(SupplyResponse),
+    /// Key relay over trusted nodes, step by step.
+    Relay(RelayMessage),
 }
 
 /// Introduces an incarnation of a key manager.
@@ -150,4 +154,133 @@ pub struct SupplyResponse {
     pub block: KeyId,
     /// Whether it will. If not, the block and its pad are burnt at both ends.
     pub accepted: bool,
+}
+
+/// One step of the relay of one key over trusted nodes (Y3803-9.3).
+///
+/// A relay is reserved along the whole path, and the answer comes back, before any pad is used; then the key goes the same way
+/// under a pad for each hop, and its completion comes back.
+#[derive(Clone, Debug)]
+pub struct RelayMessage {
+    /// Names the relay: for the only or first part of a key, by the name of the key.
+    pub relay: KeyId,
+    /// Which step.
+    pub step: RelayStep,
+    /// Authenticates the message between the two neighbours; `None` for steps that have a tag of their own.
+    pub proof: Option<Proof>,
+}
+
+/// The steps of a relay.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RelayStep {
+    /// Onwards: set a pad aside for the next hop.
+    Reserve(RelayReservation),
+    /// Backwards: all hops from here on have done so.
+    Reserved,
+    /// Backwards: the relay has failed here or further on. What had been set aside and not been used is free again.
+    Refused {
+        /// Where.
+        at: KmId,
+        /// Why.
+        reason: RelayRefusal,
+    },
+    /// Onwards: the key, under the pad that was reserved for this hop.
+    Key {
+        /// The key XOR the pad.
+        sealed: Vec<u8>,
+        /// Authenticates reservation and key, under octets of the same pad that are used for nothing else.
+        tag: [u8; 16],
+    },
+    /// Backwards: the destination has the key, durably (Q.4163: key relay completion notification).
+    Complete {
+        /// Made by the destination under part of the relayed key, for the source alone to check.
+        tag: [u8; 16],
+    },
+}
+
+/// What every node on the path must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayReservation {
+    /// The key, of which this relay carries a part, or all.
+    pub key: KeyId,
+    /// Which part; 1 for the first.
+    pub part: u8,
+    /// How many parts give the key.
+    pub needed: u8,
+    /// How many parts there are, each on a path of its own.
+    pub of: u8,
+    /// All nodes, from the source to the destination, none twice; 2 to [`MAX_PATH_NODES`].
+    pub path: Vec<KmId>,
+    /// The place of the receiver in the path; 1 at the first hop.
+    pub hop: u8,
+    /// The length of what will be relayed, in octets.
+    pub octets: u32,
+    /// When the relayed key is deleted if unused, at both ends.
+    pub expires: WallTime,
+    /// Keys that the source relayed to this destination with lower identifiers are used or gone.
+    pub spent_below: KeyId,
+    /// The link of the pad of this hop.
+    pub link: LinkId,
+    /// The pad that the sender has set aside for this hop.
+    pub pad: KeyId,
+}
+
+/// Why a node does not relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RelayRefusal {
+    /// No link key is left for the next hop, or none of that length.
+    NoKey,
+    /// There is no connection to the next node, or it is no neighbour.
+    NoConnection,
+    /// The path is not one that can be followed.
+    BadPath,
+    /// The pad is not here, was used, or does not fit the message.
+    BadPad,
+    /// Nothing is reserved under that name, or not any more.
+    NotReserved,
+    /// The destination does not share key with the source, or not for so long.
+    NotWanted,
+    /// Too many relays are under way.
+    TooMany,
+}
+
+impl RelayRefusal {
+    /// Every reason, for tables and decoders.
+    pub const ALL: [Self; 7] =
+        [Self::NoKey, Self::NoConnection, Self::BadPath, Self::BadPad, Self::NotReserved, Self::NotWanted, Self::TooMany];
+
+    /// The reason as text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoKey => "no link key is left for the next hop",
+            Self::NoConnection => "there is no connection to the next node",
+            Self::BadPath => "the path cannot be followed",
+            Self::BadPad => "the pad is not here or does not fit",
+            Self::NotReserved => "nothing is reserved under that name",
+            Self::NotWanted => "the destination does not take the key",
+            Self::TooMany => "too many relays are under way",
+        }
+    }
+}
+
+impl fmt::Display for RelayRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A tag between two neighbours, under link key that is used for tags only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The link whose key it is.
+    pub link: LinkId,
+    /// The link key.
+    pub key: KeyId,
+    /// Which tag under that key; each place is used once.
+    pub place: u32,
+    /// The tag.
+    pub tag: [u8; 16],
 }

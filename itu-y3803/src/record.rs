@@ -82,6 +82,21 @@ impl SecrecyLabel {
     /// Every label, for tables and decoders.
     pub const ALL: [Self; 4] = [Self::ItsRelay, Self::Computational, Self::Hybrid, Self::Local];
 
+    /// Whether a key with this label will do where `least` is demanded: keys that rest on no computation stand above hybrid
+    /// ones, and those above computational ones.
+    #[must_use]
+    pub const fn satisfies(self, least: Self) -> bool {
+        self.rank() >= least.rank()
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Computational => 0,
+            Self::Hybrid => 1,
+            Self::ItsRelay | Self::Local => 2,
+        }
+    }
+
     /// The label as text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -97,5 +112,24 @@ impl SecrecyLabel {
 impl fmt::Display for SecrecyLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SecrecyLabel::{self, Computational, Hybrid, ItsRelay, Local};
+
+    #[test]
+    fn no_label_stands_in_for_a_stronger_one() {
+        for (least, enough) in [
+            (Computational, &[ItsRelay, Computational, Hybrid, Local][..]),
+            (Hybrid, &[ItsRelay, Hybrid, Local]),
+            (ItsRelay, &[ItsRelay, Local]),
+            (Local, &[ItsRelay, Local]),
+        ] {
+            for label in SecrecyLabel::ALL {
+                assert_eq!(label.satisfies(least), enough.contains(&label), "{label} for {least}");
+            }
+        }
     }
 }

@@ -10,7 +10,14 @@
 //!    store; what depends on a change is not seen before that.
 //! 4. Feed [`Input::Timeout`] by [`poll_timeout`](KeyManager::poll_timeout) at the latest.
 //!
-//! [`routing`] finds ways through a meshed network; the key manager does not use it yet.
+//! Key for a node that is no neighbour is relayed over trusted nodes: name it in [`Config::distant`] and answer
+//! [`Output::RouteWanted`], by a [`routing::Router`] for instance. [`routing`] finds ways through a meshed network, [`shares`]
+//! are the parts of a key that takes several, and [`scheme`] is the algebra of all relay schemes of ITU-T Y.3803, of which the
+//! key manager uses R2.
+//!
+//! [`policy`] says on which terms two applications share key, [`admission`] whether
+//! the links of a path can feed one session more, [`allocation`] who gets how much of a pool, and [`hybrid`] combines a QKD key with
+//! another one. The key manager does not use them yet.
 //!
 //! ```
 //! use std::num::NonZeroU32;
@@ -57,17 +64,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod admission;
+pub mod allocation;
 pub mod block;
 pub mod encoding;
+pub mod hybrid;
 pub mod key_id;
 pub mod lease;
 pub mod manager;
 pub mod pad;
+pub mod policy;
 pub mod routing;
+pub mod scheme;
+pub mod shares;
 pub mod store;
 pub mod testing;
 
+pub use admission::Admission;
+pub use allocation::Allocator;
 pub use lease::Lease;
-pub use manager::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped};
+pub use manager::{
+    Config, Distant, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped, Use,
+};
 pub use pad::Pad;
+pub use policy::Policy;
+pub use scheme::{Relay, Scheme};
+pub use shares::{Share, Sharing};
 pub use store::{KeyStore, MemoryStore, Pool, StoredKey};

@@ -7,6 +7,9 @@
 //!
 //! * [`trace`] reads and writes recordings of the rate; [`synthetic`] makes some up, and says so in them.
 //! * [`rate`] plays a recording; [`stream`] makes keys at that rate and keeps account of who had which. Neither has a clock.
+//!
+//! With the feature `server`, which is a default:
+//!
 //! * [`link`] runs a stream in real time; [`device`] is one end of it in the terms of ETSI GS QKD 014.
 //! * [`mod@serve`] puts both ends on HTTPS, and [`control`] on plain HTTP; [`config`] has the settings.
 //! * [`cli`] is the command line as a function.
@@ -22,19 +25,28 @@
 //! # Ok::<(), qkd_link::synthetic::ParameterError>(())
 //! ```
 
+#[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 pub mod control;
+#[cfg(feature = "server")]
 pub mod device;
+#[cfg(feature = "server")]
 pub mod link;
 pub mod pattern;
 mod prng;
+#[cfg(feature = "server")]
 pub mod random;
 pub mod rate;
+#[cfg(feature = "server")]
 pub mod serve;
 pub mod stream;
 pub mod synthetic;
 pub mod trace;
 
+#[cfg(feature = "server")]
 pub use config::Config;
+#[cfg(feature = "server")]
 pub use serve::{RunningLink, Until, run, run_blocking, serve};

@@ -1,5 +1,6 @@
 //! Both ends as 014 servers, without TLS: who is served, and what is answered.
 
+#![cfg(feature = "server")]
 #![allow(missing_docs)]
 
 use std::num::NonZeroU32;

@@ -1,5 +1,6 @@
 //! The program itself: its settings, its ready line, how it ends, and what it prints.
 
+#![cfg(feature = "server")]
 #![allow(missing_docs)]
 
 mod common;

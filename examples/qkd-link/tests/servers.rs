@@ -1,5 +1,6 @@
 //! Both ends over real TLS, and the control, in one process.
 
+#![cfg(feature = "server")]
 #![allow(missing_docs)]
 
 mod common;

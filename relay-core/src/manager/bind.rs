@@ -18,10 +18,11 @@ use itu_y3803::{
 
 use super::collect::Collectable;
 use super::config::MAX_BLOCK_LIFE;
-use super::{Event, KeyManager, Misbehaviour, Now};
+use super::{Event, KeyManager, Misbehaviour, Now, Use};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
 use crate::pad::{Pad, Sealed};
+use crate::shares::Sharing;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 /// A block on its way to the key managers of its slaves.
@@ -71,7 +72,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let slaves_here = slaves_at.remove(&self.config.id).is_some();
         let mut chosen = Vec::new();
         for peer in slaves_at.keys() {
-            match self.choose_pad(now, peer) {
+            let sharing = self.sharing(parties, peer);
+            self.want_relayed(now, peer, sharing);
+            match self.choose_link_key(now, peer, 0, Some(sharing)) {
                 Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
                 None => return Ok(Err(CannotBind::LinkKey)),
             }
@@ -90,14 +93,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
         let mut pads = Vec::new();
         for (peer, link, pad) in chosen {
-            if let Some(link) = self.links.get_mut(&link) {
-                link.remove_outgoing(pad);
-            }
-            match self.take(Pool::Outgoing, pad)? {
-                Some(StoredKey::Outgoing(key)) => pads.push((peer, link, pad, Pad::new(key))),
-                _ => return Ok(Err(CannotBind::LinkKey)),
-            }
-            self.link_key_event(Pool::Outgoing, pad, KeyEvent::Reserve);
+            let Some(key) = self.take_outgoing(&link, pad)? else { return Ok(Err(CannotBind::LinkKey)) };
+            self.spend(Pool::Outgoing, &key, Use::Supply);
+            pads.push((peer, link, pad, Pad::new(key)));
         }
         let octets = pads.iter().map(|(.., pad)| pad.capacity()).min().unwrap_or(self.config.local_block_octets);
         let label = if pads.is_empty() { SecrecyLabel::Local } else { SecrecyLabel::ItsRelay };
@@ -146,15 +144,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(Ok(octets))
     }
 
-    /// The next key of the fullest link to `peer`.
-    fn choose_pad(&self, now: Now, peer: &KmId) -> Option<(LinkId, KeyId)> {
-        if !self.is_up(peer) {
-            return None;
-        }
-        let usable_until = now.wall.after(self.config.clock_skew);
-        let mut links: Vec<_> = self.links.values().filter(|link| link.peer == *peer).collect();
-        links.sort_by_key(|link| std::cmp::Reverse(link.outgoing_len()));
-        links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until)?)))
+    /// How key for the slaves at this node is to be relayed: what most is asked for by any of them.
+    fn sharing(&self, parties: &Parties, home: &KmId) -> Sharing {
+        let here = parties.slaves().iter().filter(|slave| self.home(slave) == Some(home));
+        let wanted = here.filter_map(|slave| self.config.sharing.get(&(parties.master().clone(), slave.clone())));
+        wanted.max().copied().unwrap_or(Sharing::ONE)
     }
 
     fn bound(&mut self, now: Now, binding: Binding) -> Result<(), S::Error> {
@@ -274,6 +268,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(Ok(None));
         }
         let Some(StoredKey::Incoming(pad)) = self.take(Pool::Incoming, told.pad)? else { return Ok(Ok(None)) };
+        self.spend(Pool::Incoming, &pad, Use::Supply);
         self.link_key_event(Pool::Incoming, told.pad, KeyEvent::Reserve);
         self.link_key_event(Pool::Incoming, told.pad, KeyEvent::Use);
         self.link_key_event(Pool::Incoming, told.pad, KeyEvent::Finish);

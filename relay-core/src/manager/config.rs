@@ -1,12 +1,14 @@
 //! The settings of a key manager.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use itu_y3803::{ApplicationId, KeySize, KmId, LinkId};
 
+use super::relay::pool_name;
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
+use crate::shares::Sharing;
 
 /// The longest life of a block: what a neighbour wants kept for longer is refused.
 pub(super) const MAX_BLOCK_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -19,6 +21,11 @@ pub struct Config {
     pub id: KmId,
     /// The QKD links of this node; several may lead to one neighbour.
     pub links: Vec<LinkConfig>,
+    /// Key managers that no link of this node leads to, and that it shares relayed key with.
+    pub distant: Vec<Distant>,
+    /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path. A QKD link
+    /// between the nodes of both serves all the same: there is no node on the way.
+    pub sharing: HashMap<(ApplicationId, ApplicationId), Sharing>,
     /// Which key manager serves which application, of the whole network.
     pub applications: HashMap<ApplicationId, KmId>,
     /// The size of the keys that QKD modules deliver; 256 bits.
@@ -31,6 +38,18 @@ pub struct Config {
     pub link_low: usize,
     /// See `link_low`; 32.
     pub link_high: usize,
+    /// A link with no more link keys than this, ready to be used, does not relay: they are left for key of this node's own and for
+    /// tags; 2.
+    pub link_floor: usize,
+    /// A pool of relayed key that was wanted within `idle` and has fewer keys than this, ready or on their way, is filled up to
+    /// `relay_high`; 4.
+    pub relay_low: usize,
+    /// See `relay_low`; 8.
+    pub relay_high: usize,
+    /// The most relays to one destination that are under way at once; 4.
+    pub relays_at_once: usize,
+    /// The most relays of a neighbour's, or coming through it, that pads are set aside for; 256.
+    pub max_passing: usize,
     /// Parties with less key ready than this many octets are filled up to `pool_high`; 8 KiB. Those that were not announced
     /// ([`Input::Prepare`](crate::Input::Prepare)) have no more ready than they have used.
     pub pool_low: usize,
@@ -80,6 +99,15 @@ pub struct LinkConfig {
     pub peer: KmId,
 }
 
+/// A pool of relayed key.
+#[derive(Clone, Debug)]
+pub struct Distant {
+    /// The key manager that key is shared with.
+    pub peer: KmId,
+    /// Over how many paths; [`Sharing::ONE`] for one.
+    pub sharing: Sharing,
+}
+
 impl Config {
     /// Usual settings for a node without links and applications.
     #[must_use]
@@ -87,12 +115,19 @@ impl Config {
         Self {
             id,
             links: Vec::new(),
+            distant: Vec::new(),
+            sharing: HashMap::new(),
             applications: HashMap::new(),
             qkd_key_size: KeySize::BITS_256,
             qkd_keys_per_link_key: 33,
             draw_limit: 99,
             link_low: 16,
             link_high: 32,
+            link_floor: 2,
+            relay_low: 4,
+            relay_high: 8,
+            relays_at_once: 4,
+            max_passing: 256,
             pool_low: 8 << 10,
             pool_high: 16 << 10,
             pool_limit: 256 << 10,
@@ -121,6 +156,13 @@ impl Config {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let block = (self.qkd_keys_per_link_key as usize * self.qkd_key_size.octets()).saturating_sub(TAG_KEY_OCTETS);
         let peers_are_others = self.links.iter().all(|link| link.peer != self.id);
+        let pools: BTreeSet<_> =
+            self.distant.iter().filter_map(|distant| pool_name(&self.id, &distant.peer, distant.sharing)).collect();
+        let is_far = |distant: &Distant| distant.peer != self.id && self.links.iter().all(|link| link.peer != distant.peer);
+        let has_pool = |((_, slave), sharing): (&(ApplicationId, ApplicationId), &Sharing)| {
+            let mut pools = self.distant.iter().filter(|distant| Some(&distant.peer) == self.applications.get(slave)).peekable();
+            pools.peek().is_none() || pools.any(|distant| distant.sharing == *sharing)
+        };
         for (holds, problem) in [
             (self.qkd_key_size.bits().is_multiple_of(8), "qkd_key_size is not a multiple of 8"),
             (block > 0, "qkd_keys_per_link_key is too small: nothing is left beside the key of the tag"),
@@ -136,6 +178,12 @@ impl Config {
             (self.clock_skew < self.link_key_life, "clock_skew is not below link_key_life"),
             (self.link_high <= self.max_incoming, "link_high is above max_incoming"),
             (peers_are_others, "a link leads to this node itself"),
+            (self.distant.iter().all(is_far), "distant has this node itself, or a neighbour"),
+            (pools.len() == self.distant.len(), "distant has a pool twice, or a key manager with too long a name"),
+            (self.sharing.iter().all(has_pool), "sharing asks for what no pool of distant has"),
+            (self.links.iter().all(|link| !pools.contains(&link.id)), "a link has the name of a pool of relayed key"),
+            (self.relay_low <= self.relay_high && self.relay_high > 0, "relay_low is above relay_high, or relay_high is 0"),
+            (self.relays_at_once > 0, "relays_at_once is 0"),
         ] {
             if !holds {
                 return Err(InvalidConfig(problem));

@@ -10,23 +10,29 @@ use std::time::Instant;
 use itu_y3803::message::{Body, KeyOffer, MAX_OFFERED_KEYS, OfferAnswer};
 use itu_y3803::{Incarnation, KeyEvent, KeyId, KmId, KmaKey, LinkId, QkdKey, RandomSource, WallTime};
 
-use super::{Config, KeyManager, Misbehaviour, Now, Output};
+use super::authentic::TagKeys;
+use super::relay::{Relayed, pool_name};
+use super::{Config, Event, KeyManager, Misbehaviour, Now, Output, Use};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
+use crate::shares::Sharing;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) peer: KmId,
     /// Octets and expiry of the link keys in the store that this node may use.
-    outgoing: BTreeMap<KeyId, (usize, WallTime)>,
+    pub(super) outgoing: BTreeMap<KeyId, (usize, WallTime)>,
     /// Those that the neighbour may use.
     incoming: BTreeSet<KeyId>,
     offers: BTreeMap<KeyId, Offered>,
     fetching: HashMap<KeyId, KeyOffer>,
     draw: Draw,
     /// Filling goes on until the high mark, once it began.
-    filling: bool,
+    pub(super) filling: bool,
+    /// No QKD link, but a pool of key that is relayed over other nodes.
+    pub(super) relayed: Option<Relayed>,
+    pub(super) tag_keys: TagKeys,
 }
 
 /// A key that was offered to the neighbour and waits in memory for the answer: after a crash nobody misses it.
@@ -37,6 +43,19 @@ struct Offered {
     give_up: Instant,
 }
 
+/// What is known of a link key once it was made a pad.
+pub(super) struct Spent {
+    pub(super) id: KeyId,
+    pub(super) link: LinkId,
+    pub(super) octets: usize,
+}
+
+impl Spent {
+    pub(super) fn of(key: &KmaKey) -> Self {
+        Self { id: key.id, link: key.link.clone(), octets: key.material.size().octets() }
+    }
+}
+
 enum Draw {
     Idle,
     Asked,
@@ -45,17 +64,30 @@ enum Draw {
 
 impl Link {
     pub(super) fn all(config: &Config) -> BTreeMap<LinkId, Self> {
-        let link = |link: &super::LinkConfig| Self {
-            id: link.id.clone(),
-            peer: link.peer.clone(),
+        let link = |id: &LinkId, peer: &KmId, relayed| Self {
+            id: id.clone(),
+            peer: peer.clone(),
             outgoing: BTreeMap::new(),
             incoming: BTreeSet::new(),
             offers: BTreeMap::new(),
             fetching: HashMap::new(),
             draw: Draw::Idle,
             filling: true,
+            relayed,
+            tag_keys: TagKeys::default(),
         };
-        config.links.iter().map(|config| (config.id.clone(), link(config))).collect()
+        let links = config.links.iter().map(|config| (config.id.clone(), link(&config.id, &config.peer, None)));
+        let pools = config.distant.iter().filter_map(|distant| {
+            let id = pool_name(&config.id, &distant.peer, distant.sharing)?;
+            let pool = link(&id, &distant.peer, Some(Relayed::new(distant.sharing)));
+            Some((id, pool))
+        });
+        links.chain(pools).collect()
+    }
+
+    /// Whether this is a pool of relayed key, and no QKD link.
+    pub(super) fn is_relayed(&self) -> bool {
+        self.relayed.is_some()
     }
 
     pub(super) fn level(&self) -> (usize, usize) {
@@ -81,12 +113,24 @@ impl Link {
         self.outgoing.iter().find(|(_, (_, expires))| *expires > usable_until).map(|(&id, _)| id)
     }
 
-    pub(super) fn outgoing_len(&self) -> usize {
-        self.outgoing.len()
-    }
-
     pub(super) fn remove_outgoing(&mut self, id: KeyId) {
         self.outgoing.remove(&id);
+    }
+
+    pub(super) fn insert_outgoing(&mut self, key: &KmaKey) {
+        self.outgoing.insert(key.id, (key.material.size().octets(), key.expires));
+    }
+
+    pub(super) fn has_incoming(&self, id: KeyId) -> bool {
+        self.incoming.contains(&id)
+    }
+
+    pub(super) fn incoming_len(&self) -> usize {
+        self.incoming.len()
+    }
+
+    pub(super) fn insert_incoming(&mut self, id: KeyId) {
+        self.incoming.insert(id);
     }
 
     pub(super) fn remove_incoming(&mut self, id: KeyId) -> bool {
@@ -98,7 +142,7 @@ impl Link {
     }
 
     fn wants(&self, config: &Config) -> bool {
-        self.level_with_offers() < if self.filling { config.link_high } else { config.link_low }
+        !self.is_relayed() && self.level_with_offers() < if self.filling { config.link_high } else { config.link_low }
     }
 }
 
@@ -130,6 +174,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn drain_link(&mut self, link: &LinkId) -> Vec<(Pool, KeyId)> {
         let Some(link) = self.links.get_mut(link) else { return Vec::new() };
         link.fetching.clear();
+        link.tag_keys = TagKeys::default();
         let offered: Vec<_> = std::mem::take(&mut link.offers).into_keys().collect();
         let outgoing = std::mem::take(&mut link.outgoing).into_keys().map(|id| (Pool::Outgoing, id));
         let incoming = std::mem::take(&mut link.incoming).into_iter().map(|id| (Pool::Incoming, id));
@@ -145,7 +190,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     pub(super) fn fill_links(&mut self, now: Now) {
         let mut draws = Vec::new();
-        for link in self.links.values_mut() {
+        for link in self.links.values_mut().filter(|link| !link.is_relayed()) {
             let up = self.peers.get(&link.peer).is_some_and(|peer| peer.is_known_and_up());
             let ready = match link.draw {
                 Draw::Idle => true,
@@ -200,19 +245,67 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     /// The lowest link key that this node may still use or has just used: the neighbour needs nothing below it.
-    fn spent_below(&self, id: &LinkId, newest: KeyId) -> KeyId {
+    pub(super) fn spent_below(&self, id: &LinkId, newest: KeyId) -> KeyId {
         let Some(link) = self.links.get(id) else { return newest };
         let stored = link.outgoing.keys().next().copied();
         let offered = link.offers.keys().next().copied();
         let in_flight = self.binding.values().filter_map(|binding| binding.lowest_pad(id)).min();
-        [stored, offered, in_flight].into_iter().flatten().min().unwrap_or(newest)
+        let tags = link.tag_keys.sending();
+        let relays = self.relays.lowest_in_use(id);
+        [stored, offered, in_flight, tags, relays].into_iter().flatten().min().unwrap_or(newest)
+    }
+
+    /// The oldest key of the fullest link to `peer`, if it has more than `floor` of them: of QKD links, and of the pool of key
+    /// that is relayed like this.
+    pub(super) fn choose_link_key(
+        &self,
+        now: Now,
+        peer: &KmId,
+        floor: usize,
+        relayed: Option<Sharing>,
+    ) -> Option<(LinkId, KeyId)> {
+        if !self.is_up(peer) {
+            return None;
+        }
+        let usable_until = now.wall.after(self.config.clock_skew);
+        let fits =
+            |link: &&Link| link.peer == *peer && (!link.is_relayed() || link.sharing() == relayed) && link.outgoing.len() > floor;
+        let mut links: Vec<_> = self.links.values().filter(fits).collect();
+        links.sort_by_key(|link| std::cmp::Reverse(link.outgoing.len()));
+        links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until)?)))
+    }
+
+    /// Sets a link key aside: it has left the store when the next output is seen.
+    pub(super) fn take_outgoing(&mut self, link: &LinkId, id: KeyId) -> Result<Option<KmaKey>, S::Error> {
+        if let Some(link) = self.links.get_mut(link) {
+            link.remove_outgoing(id);
+        }
+        let Some(StoredKey::Outgoing(key)) = self.take(Pool::Outgoing, id)? else { return Ok(None) };
+        self.link_key_event(Pool::Outgoing, id, KeyEvent::Reserve);
+        Ok(Some(key))
+    }
+
+    /// Returns a link key that was set aside, and with which nothing was made.
+    pub(super) fn put_back(&mut self, key: KmaKey) -> Result<(), S::Error> {
+        let Some(link) = self.links.get_mut(&key.link) else { return Ok(()) };
+        link.insert_outgoing(&key);
+        self.link_key_event(Pool::Outgoing, key.id, KeyEvent::PutBack);
+        self.put(StoredKey::Outgoing(key))
+    }
+
+    pub(super) fn spend(&mut self, pool: Pool, key: &KmaKey, on: Use) {
+        self.spent(pool, &Spent::of(key), on);
+    }
+
+    pub(super) fn spent(&mut self, pool: Pool, spent: &Spent, on: Use) {
+        self.event(Event::Spent { pool, link: spent.link.clone(), id: spent.id, octets: spent.octets, on });
     }
 
     pub(super) fn offer(&mut self, from: &KmId, sender: Incarnation, offer: KeyOffer) -> Result<(), S::Error> {
-        let Some(link) = self.links.get_mut(&offer.link).filter(|link| link.peer == *from) else {
+        if !self.links.get(&offer.link).is_some_and(|link| link.peer == *from && !link.is_relayed()) {
             self.misbehaviour(from, Misbehaviour::ForeignLink);
             return Ok(());
-        };
+        }
         let octets = offer.qkd_keys.len() * offer.size.octets();
         let well_formed = Incarnation::split(offer.key).0 == sender
             && offer.qkd_keys.len() <= MAX_OFFERED_KEYS
@@ -222,12 +315,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.misbehaviour(from, Misbehaviour::Malformed);
             return Ok(());
         }
-        let first = sender.key_id(0);
-        let spent: Vec<_> =
-            if first < offer.spent_below { link.incoming.range(first..offer.spent_below).copied().collect() } else { Vec::new() };
-        for id in spent {
-            self.burn_incoming(&offer.link, id)?;
-        }
+        self.burn_spent(&offer.link, sender, offer.spent_below)?;
         let Some(link) = self.links.get_mut(&offer.link) else { return Ok(()) };
         if link.incoming.contains(&offer.key) {
             self.answer_offer(from, &offer.link, offer.key, true);
@@ -295,6 +383,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         link.outgoing.insert(key.id, (key.material.size().octets(), key.expires));
         self.put(StoredKey::Outgoing(key))?;
         self.link_key_event(Pool::Outgoing, answer.key, KeyEvent::Confirm);
+        self.resume_relays();
         self.pools_wanting = true;
         Ok(())
     }
@@ -329,7 +418,21 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
     }
 
-    pub(super) fn burn_incoming(&mut self, link: &LinkId, id: KeyId) -> Result<(), S::Error> {
+    /// The other end will not use its keys below this one.
+    pub(super) fn burn_spent(&mut self, link: &LinkId, sender: Incarnation, spent_below: KeyId) -> Result<(), S::Error> {
+        let first = sender.key_id(0);
+        let incoming = self.links.get(link).map(|link| &link.incoming);
+        let spent: Vec<_> = match incoming {
+            Some(incoming) if first < spent_below => incoming.range(first..spent_below).copied().collect(),
+            _ => Vec::new(),
+        };
+        for id in spent {
+            self.burn_incoming(link, id)?;
+        }
+        Ok(())
+    }
+
+    fn burn_incoming(&mut self, link: &LinkId, id: KeyId) -> Result<(), S::Error> {
         if self.links.get_mut(link).is_some_and(|link| link.remove_incoming(id)) {
             self.remove(Pool::Incoming, id)?;
             self.link_key_event(Pool::Incoming, id, KeyEvent::Burn);

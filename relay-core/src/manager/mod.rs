@@ -15,13 +15,106 @@
 //! The caller feeds [`Input`]s with the time they came, as many as are at hand, then polls [`Output`]s until there is none:
 //! the first poll commits the store, and an output that depends on a change is never seen before that ("persist, then
 //! speak"). [`poll_timeout`](KeyManager::poll_timeout) says when to feed [`Input::Timeout`] at the latest.
+//!
+//! Two nodes with a trusted node between them, as they share a key:
+//!
+//! ```
+//! use std::collections::{BTreeMap, HashMap, VecDeque};
+//! use std::num::NonZeroU32;
+//! use std::time::Instant;
+//!
+//! use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, LinkId, Parties, QkdKey, RandomSource, WallTime};
+//! use relay_core::shares::Sharing;
+//! use relay_core::{Config, Distant, Input, KeyManager, LinkConfig, MemoryStore, Now, OrderId, Output};
+//!
+//! # fn random(mut state: u64) -> impl RandomSource {
+//! #     move |out: &mut [u8]| for octet in out {
+//! #         state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+//! #         *octet = (state >> 56) as u8;
+//! #     }
+//! # }
+//! let now = Now { instant: Instant::now(), wall: WallTime::from_millis(0) };
+//! let [north, middle, south] = ["north", "middle", "south"].map(|id| KmId::new(id).unwrap());
+//! let [red, blue] = ["red", "blue"].map(|id| ApplicationId::new(id).unwrap());
+//! let [n, s] = ["north to middle", "middle to south"].map(|id| LinkId::new(id).unwrap());
+//! let link = |id: &LinkId, peer: &KmId| LinkConfig { id: id.clone(), peer: peer.clone() };
+//! let far = |peer: &KmId| vec![Distant { peer: peer.clone(), sharing: Sharing::ONE }];
+//! let mut nodes = BTreeMap::new();
+//! for (seed, (id, links, distant)) in (1..).zip([
+//!     (&north, vec![link(&n, &middle)], far(&south)),
+//!     (&middle, vec![link(&n, &north), link(&s, &south)], vec![]),
+//!     (&south, vec![link(&s, &middle)], far(&north)),
+//! ]) {
+//!     let mut config = Config::new(id.clone());
+//!     (config.links, config.distant) = (links, distant);
+//!     config.applications = [(red.clone(), north.clone()), (blue.clone(), south.clone())].into();
+//!     nodes.insert(id.clone(), KeyManager::open(config, MemoryStore::default(), random(seed), now)?);
+//! }
+//!
+//! // All know each other; red at north wants a key for blue at south.
+//! let mut inputs = VecDeque::new();
+//! for node in [&north, &middle, &south] {
+//!     let others = [&north, &middle, &south].into_iter().filter(|peer| *peer != node);
+//!     inputs.extend(others.map(|peer| (node.clone(), Input::PeerUp { peer: peer.clone() })));
+//! }
+//! let parties = Parties::new(red.clone(), vec![blue.clone()]).unwrap();
+//! let (number, size) = (NonZeroU32::MIN, KeySize::BITS_256);
+//! inputs.push_back((north.clone(), Input::Supply { order: OrderId(1), parties, number, size }));
+//!
+//! // What a caller does for its node, here for all three: QKD modules, messages, routes.
+//! let mut modules: HashMap<KeyId, Vec<u8>> = HashMap::new();
+//! let key = |(id, octets): (KeyId, Vec<u8>)| QkdKey { id, material: KeyMaterial::from_octets(octets).unwrap() };
+//! let mut keys = Vec::new();
+//! while let Some((node, input)) = inputs.pop_front() {
+//!     let manager = nodes.get_mut(&node).unwrap();
+//!     manager.handle_input(now, input)?;
+//!     while let Some(output) = manager.poll_output()? {
+//!         match output {
+//!             Output::Send { to, message } => inputs.push_back((to, Input::Message { from: node.clone(), message })),
+//!             Output::Draw { link, number, .. } => {
+//!                 let ids = (modules.len() as u128..).take(number as usize);
+//!                 let made: Vec<_> = ids.map(|id| (KeyId::from_octets(id.to_be_bytes()), vec![id as u8; 32])).collect();
+//!                 modules.extend(made.iter().cloned());
+//!                 inputs.push_back((node.clone(), Input::Drawn { link, keys: made.into_iter().map(key).collect() }));
+//!             }
+//!             Output::Fetch { link, key: id, qkd_keys } => {
+//!                 let keys = qkd_keys.iter().map(|id| key((*id, modules[id].clone()))).collect();
+//!                 inputs.push_back((node.clone(), Input::Fetched { link, key: id, keys }));
+//!             }
+//!             Output::RouteWanted { pool, .. } => {
+//!                 let mut path = vec![north.clone(), middle.clone(), south.clone()];
+//!                 if node == south {
+//!                     path.reverse();
+//!                 }
+//!                 inputs.push_back((node.clone(), Input::Route { pool, paths: vec![path] }));
+//!             }
+//!             Output::Supplied { keys: supplied, .. } => keys.extend(supplied),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//!
+//! // Blue collects what red was given.
+//! let manager = nodes.get_mut(&south).unwrap();
+//! manager.handle_input(now, Input::Collect { order: OrderId(2), slave: blue, master: red, keys: vec![keys[0].id] })?;
+//! while let Some(output) = manager.poll_output()? {
+//!     if let Output::Supplied { keys: collected, .. } = output {
+//!         assert_eq!(collected[0].material.expose_secret(), keys[0].material.expose_secret());
+//!         keys.extend(collected);
+//!     }
+//! }
+//! assert_eq!(keys.len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod authentic;
 mod bind;
 mod collect;
 mod config;
 mod links;
 mod notes;
 mod peers;
+mod relay;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -32,7 +125,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use itu_y3803::message::Body;
+use itu_y3803::message::{Body, RelayRefusal};
 use itu_y3803::{
     ApplicationId, KeyEvent, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties, QkdKey, RandomSource, WallTime,
 };
@@ -43,13 +136,14 @@ use crate::key_id::{BLOCK_NUMBERS, IdCipher};
 use crate::lease::Lease;
 use crate::store::{KeyStore, Pool, StoredKey};
 
-pub use config::{Config, InvalidConfig, LinkConfig};
+pub use config::{Config, Distant, InvalidConfig, LinkConfig};
 
 use bind::Binding;
 use collect::Collectable;
 use links::Link;
 use notes::Notes;
 use peers::Peer;
+use relay::Relays;
 use supply::SupplyPool;
 
 /// What the wall clock shows is noted no more often than this.
@@ -104,6 +198,13 @@ pub enum Input {
         key: KeyId,
         /// All QKD keys of the question, in its order; empty when the module did not have all.
         keys: Vec<QkdKey>,
+    },
+    /// Answer to [`Output::RouteWanted`].
+    Route {
+        /// The pool of the question.
+        pool: LinkId,
+        /// All nodes of each path, this one first and the destination last; fewer than asked for when there are no more.
+        paths: Vec<Vec<KmId>>,
     },
     /// These parties will want keys: hold some ready.
     Prepare {
@@ -181,6 +282,17 @@ pub enum Output {
         /// The QKD keys.
         qkd_keys: Vec<KeyId>,
     },
+    /// Find paths for relays to a distant key manager; answer with [`Input::Route`], whatever comes of it.
+    RouteWanted {
+        /// Names the question.
+        pool: LinkId,
+        /// The destination.
+        to: KmId,
+        /// So many, with no node in common but their ends.
+        paths: u8,
+        /// Nodes that refused a relay of late: others are better, if there are any.
+        avoid: Vec<KmId>,
+    },
     /// Keys for the application of this order.
     Supplied {
         /// The order.
@@ -224,6 +336,9 @@ pub enum Refusal {
     /// Too few keys are left, also after some patience (Y3803-9.4-04).
     #[error("too few keys are available")]
     NotEnoughKeys,
+    /// No way over usable links leads to the key manager of a slave.
+    #[error("the key manager of an application cannot be reached")]
+    Unreachable,
     /// More key is wanted at once than this node ever holds for one set of parties, or for too many sets of parties.
     #[error("more is wanted than this node ever holds")]
     TooMuch,
@@ -250,6 +365,44 @@ pub enum Event {
         id: KeyId,
         /// Which step.
         event: KeyEvent,
+    },
+    /// Link key was put to use; with [`LinkKey`](Self::LinkKey), the accounts of a link (Y3803-7.1-05).
+    Spent {
+        /// Which end of it this is.
+        pool: Pool,
+        /// The link, or pool of relayed key.
+        link: LinkId,
+        /// The link key.
+        id: KeyId,
+        /// Its length.
+        octets: usize,
+        /// What for.
+        on: Use,
+    },
+    /// A key was relayed from here, and is at both ends (Y3803-9.3).
+    Relayed {
+        /// The key.
+        key: KeyId,
+        /// The paths of its parts: all nodes, both ends included.
+        paths: Vec<Vec<KmId>>,
+    },
+    /// A relayed key has arrived here.
+    Arrived {
+        /// The key.
+        key: KeyId,
+        /// Its source.
+        from: KmId,
+    },
+    /// A relay from here has failed; the pads that were used for it are burnt, and so is the key if too few parts are left.
+    NotRelayed {
+        /// The key.
+        key: KeyId,
+        /// The path it should have taken.
+        path: Vec<KmId>,
+        /// Where it failed.
+        at: KmId,
+        /// Why.
+        reason: RelayRefusal,
     },
     /// A block is bound at all ends.
     Bound {
@@ -292,6 +445,18 @@ pub enum Event {
         /// What.
         what: Misbehaviour,
     },
+}
+
+/// What link key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Use {
+    /// As the pad of a block for applications at its two ends.
+    Supply,
+    /// As the pad of one hop of a relay.
+    Relay,
+    /// For tags of messages.
+    Authentication,
 }
 
 /// What a neighbour did.
@@ -372,6 +537,7 @@ pub struct KeyManager<S: KeyStore, R> {
     /// How often blocks were burnt, so that none comes back from a lease.
     burns: u64,
     binding: BTreeMap<KeyId, Binding>,
+    relays: Relays,
     collectable: HashMap<KeyId, Collectable>,
     /// Octets held for collection, by the key manager that bound them.
     collectable_from: HashMap<KmId, usize>,
@@ -417,6 +583,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             leased: BTreeMap::new(),
             burns: 0,
             binding: BTreeMap::new(),
+            relays: Relays::default(),
             collectable: HashMap::new(),
             collectable_from: HashMap::new(),
             in_hand: BTreeMap::new(),
@@ -457,6 +624,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 Ok(())
             }
             Input::Fetched { link, key, keys } => self.fetched(now, &link, key, keys),
+            Input::Route { pool, paths } => self.route(now, &pool, paths),
             Input::Prepare { parties } => {
                 self.prepare(now, parties);
                 Ok(())
@@ -470,6 +638,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let done = watched.and(done);
         let done = done.and_then(|()| if self.pools_wanting { self.fill_pools(now) } else { Ok(()) });
         self.fill_links(now);
+        self.fill_relayed(now);
         self.stop_on_error(done)
     }
 
@@ -504,7 +673,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let links = self.links.values().filter_map(|link| link.deadline(self.is_up(&link.peer), &self.config));
         let binding = self.binding.values().map(Binding::deadline);
         let orders = self.watched.iter().filter_map(|parties| self.pools.get(parties)?.deadline());
-        links.chain(binding).chain(orders).min()
+        links.chain(binding).chain(orders).chain(self.relay_deadline()).min()
     }
 
     /// This node's settings.
@@ -529,6 +698,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     #[must_use]
     pub fn link_level(&self, link: &LinkId) -> (usize, usize) {
         self.links.get(link).map_or((0, 0), Link::level)
+    }
+
+    /// How many octets of block can be sealed for this key manager, a neighbour or a distant one.
+    #[must_use]
+    pub fn level_to(&self, peer: &KmId) -> usize {
+        self.links.values().filter(|link| link.peer == *peer).map(|link| link.level().1).sum()
     }
 
     /// The store, for reports of its own.
@@ -643,6 +818,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             Body::OfferAnswer(answer) => self.offer_answer(now, from, answer),
             Body::SupplyNotification(notification) => self.supply_notification(now, from, sender, notification),
             Body::SupplyResponse(response) => self.supply_response(now, from, &response),
+            Body::Relay(message) => self.relay(now, from, sender, message),
             _ => Ok(()),
         }
     }
@@ -651,6 +827,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.expire(now)?;
         self.repeat_offers(now);
         self.repeat_notifications(now);
+        self.give_up_relays(now)?;
         self.greet_strangers();
         self.drop_idle_pools(now);
         self.give_up_orders(now);

@@ -25,12 +25,12 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn all(config: &Config, notes: &Notes) -> BTreeMap<KmId, Self> {
         let mut peers = BTreeMap::new();
-        for link in &config.links {
-            let lives = notes.peers.get(&link.peer).map_or(&[][..], |peer| &peer.lives);
+        for id in config.links.iter().map(|link| &link.peer).chain(config.distant.iter().map(|distant| &distant.peer)) {
+            let lives = notes.peers.get(id).map_or(&[][..], |peer| &peer.lives);
             let ids: Vec<_> =
                 lives.iter().filter_map(|(incarnation, secret)| Some((*incarnation, Arc::new(IdCipher::new(secret)?)))).collect();
             let current = lives.last().map(|(incarnation, _)| *incarnation);
-            peers.insert(link.peer.clone(), Self { up: false, current, ids });
+            peers.insert(id.clone(), Self { up: false, current, ids });
         }
         peers
     }
@@ -57,6 +57,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for binding in self.binding.values_mut() {
             binding.repeat_at(now.instant);
         }
+        self.forget_tag_keys(id);
         self.pools_wanting = true;
     }
 
@@ -127,6 +128,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
             self.notes.offered.remove(&link);
         }
+        self.burn_relays_with(now, peer)?;
         // Also those that this peer has agreed to and others not yet.
         let concerns = |binding: &Binding| binding.parties().slaves().iter().any(|slave| self.home(slave) == Some(peer));
         let bindings: Vec<_> = self.binding.iter().filter(|(_, binding)| concerns(binding)).map(|(&id, _)| id).collect();

@@ -9,6 +9,7 @@ use itu_y3803::{KeyId, KeySize, KsaKey, Parties, RandomSource};
 
 use super::bind::CannotBind;
 use super::config::MAX_BLOCK_LIFE;
+use super::relay::overhead;
 use super::{KeyManager, Now, OrderId, Output, Refusal};
 use crate::block::{SupplyBlock, keys_in};
 use crate::key_id::{MAX_KEY_OCTETS, UNIT_OCTETS};
@@ -338,17 +339,21 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn give_up_orders(&mut self, now: Now) {
         let mut refused = Vec::new();
         for parties in &self.watched {
+            let unreachable = parties.slaves().iter().any(|slave| {
+                let home = self.config.applications.get(slave);
+                self.links.values().any(|link| Some(&link.peer) == home && link.is_unreachable())
+            });
             let Some(pool) = self.pools.get_mut(parties) else { continue };
             pool.orders.retain(|order| {
                 let over = order.give_up <= now.instant;
                 if over {
-                    refused.push(order.id);
+                    refused.push((order.id, if unreachable { Refusal::Unreachable } else { Refusal::NotEnoughKeys }));
                 }
                 !over
             });
         }
-        for order in refused {
-            self.refuse(order, Refusal::NotEnoughKeys);
+        for (order, reason) in refused {
+            self.refuse(order, reason);
         }
     }
 
@@ -464,7 +469,17 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn largest_key(&self, parties: &Parties) -> usize {
         let link_key = self.config.qkd_keys_per_link_key as usize * self.config.qkd_key_size.octets();
         let remote = parties.slaves().iter().any(|slave| self.home(slave) != Some(&self.config.id));
-        let block = if remote { link_key.saturating_sub(TAG_KEY_OCTETS) } else { self.config.local_block_octets };
+        let distant = parties
+            .slaves()
+            .iter()
+            .any(|slave| self.home(slave).is_some_and(|home| self.config.distant.iter().any(|distant| distant.peer == *home)));
+        let overhead = self.config.distant.iter().map(|distant| overhead(distant.sharing)).max().unwrap_or(0);
+        let block = match (distant, remote) {
+            // Of relayed key, more went into tags.
+            (true, _) => link_key.saturating_sub(2 * TAG_KEY_OCTETS + overhead),
+            (false, true) => link_key.saturating_sub(TAG_KEY_OCTETS),
+            (false, false) => self.config.local_block_octets,
+        };
         block.min(MAX_KEY_OCTETS)
     }
 

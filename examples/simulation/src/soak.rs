@@ -1,0 +1,145 @@
+//! Many small random networks with all faults, each from its seed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use qkd_link::rate::{Playback, RateSource, Skr, Speed};
+
+use relay_core::shares::Sharing;
+
+use crate::random::Random;
+use crate::topology::{Link, Node, Topology};
+use crate::world::{Faults, Load, Report, Settings, World};
+
+/// The world of a seed: three to eight nodes in a ring, in a line or with chords, links of different rates, some load, and all
+/// faults for twenty seconds.
+#[must_use]
+pub fn world(seed: u64, story: bool) -> World {
+    let mut random = Random::new(seed);
+    let topology = network(&mut random);
+    let rate = |random: &mut Random| Skr::new(200.0 + random.part() * 4_000.0).expect("a rate");
+    let rates =
+        (0..topology.links.len()).map(|_| Playback::new(RateSource::Constant(rate(&mut random)), Speed::REAL_TIME)).collect();
+    let load = if random.one_in(3) {
+        Load::between_neighbours(&topology, 0.1 + random.part())
+    } else {
+        Load::between_all(&topology, 0.05 + random.part() / 5.0)
+    };
+    let mut settings = Settings::new(random.number(), load);
+    // Where there are two ways, a key may need both.
+    let shared = random.one_in(4);
+    settings.sharing = if shared { Sharing::new(2, 2).expect("possible") } else { Sharing::ONE };
+    settings.faults = Faults::all();
+    settings.load_starts = Duration::from_secs(2);
+    settings.load_ends = Duration::from_secs(20);
+    settings.story = story;
+    World::new(&topology, rates, settings)
+}
+
+fn network(random: &mut Random) -> Topology {
+    let nodes = 3 + random.below(6) as usize;
+    let link = |a, b| Link { ends: [a, b], km: Some(10.0 + (7 * a + 5 * b) as f64) };
+    let mut links: Vec<_> = (1..nodes).map(|node| link(node - 1, node)).collect();
+    if !random.one_in(4) {
+        links.push(link(0, nodes - 1));
+    }
+    for _ in 0..random.below(3) {
+        let (a, b) = (random.below(nodes as u64) as usize, random.below(nodes as u64) as usize);
+        let (a, b) = (a.min(b), a.max(b));
+        if a != b && !links.iter().any(|link| link.ends == [a, b]) {
+            links.push(link(a, b));
+        }
+    }
+    let nodes = (0..nodes).map(|node| Node { name: format!("n{node}"), place: None }).collect();
+    let text = |text: &str| text.to_owned();
+    Topology { name: text("soak"), about: text("random"), source: text("generated"), nodes, links }
+}
+
+/// A seed that broke a promise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed} broke a promise: {what}")]
+pub struct Broken {
+    /// Which seed.
+    pub seed: u64,
+    /// Which promise.
+    pub what: String,
+}
+
+/// Runs the worlds of `number` seeds from `from` on, on all processors; `progress` is told now and then how many are done.
+///
+/// # Errors
+/// [`Broken`] for a seed that failed, the lowest of those that were found.
+pub fn run(from: u64, number: u64, progress: impl Fn(u64) + Sync) -> Result<Report, Broken> {
+    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let total = Mutex::new((Report::default(), None::<Broken>));
+    let worker = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= number {
+                return;
+            }
+            let seed = from.wrapping_add(at);
+            let ran = catch_unwind(AssertUnwindSafe(|| world(seed, false).run()));
+            let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match ran {
+                Ok(report) => total.0 += report,
+                Err(panic) => {
+                    next.store(number, Ordering::Relaxed);
+                    let broken = Broken { seed, what: text_of(&*panic) };
+                    if total.1.as_ref().is_none_or(|found| found.seed > seed) {
+                        total.1 = Some(broken);
+                    }
+                }
+            }
+            drop(total);
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(worker);
+        }
+    });
+    let (report, broken) = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    broken.map_or(Ok(report), Err)
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "a panic".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_hundred_seeds_keep_every_promise_and_meet_every_fault() {
+        let seeds = if cfg!(debug_assertions) { 100 } else { 1_000 };
+        let report = run(0, seeds, |_| {}).expect("all hold");
+        // A simulation in which nothing happens proves nothing.
+        for (what, number) in [
+            ("supplied", report.supplied),
+            ("relayed", report.relayed),
+            ("not relayed", report.not_relayed.values().sum()),
+            ("collected", report.collected),
+            ("refused", report.refused),
+            ("forbidden", report.forbidden),
+            ("lost", report.lost),
+            ("repeated", report.repeated),
+            ("corrupted", report.corrupted),
+            ("misbehaviour", report.misbehaviour),
+            ("broken", report.broken),
+            ("outages", report.outages),
+            ("crashes", report.crashes),
+            ("disks lost", report.disks_lost),
+            ("disk failures", report.disk_failures),
+            ("clock steps", report.clock_steps),
+        ] {
+            assert!(number > seeds / 10, "{what}: {number} in {seeds} seeds; {report:?}");
+        }
+        assert!(report.cut_off > 0 && report.lost_with_disk > 0, "{report:?}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Messages between neighbours in routing.
+#![cfg_attr(fuzzing, no_main)]
+fuzz::target!(routing_message);

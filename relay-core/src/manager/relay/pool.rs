@@ -1,0 +1,166 @@
+//! Pools of relayed key: kept filled ahead of demand, as long as they are wanted.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use itu_y3803::{KmId, LinkId, RandomSource};
+
+use super::super::links::Link;
+use super::super::{KeyManager, Now, Output};
+use super::{Sharing, is_path};
+use crate::store::KeyStore;
+
+/// The name of the pool of relayed key between two nodes: the same at both.
+pub(in super::super) fn pool_name(a: &KmId, b: &KmId, sharing: Sharing) -> Option<LinkId> {
+    let (first, second) = if a < b { (a, b) } else { (b, a) };
+    let (needed, of) = (sharing.needed(), sharing.of());
+    LinkId::new(&format!("relay {needed} of {of} {} {first} {second}", first.as_str().len())).ok()
+}
+
+/// What a pool of relayed key has beside its keys.
+pub(in super::super) struct Relayed {
+    pub(super) sharing: Sharing,
+    /// When key of it was last wanted.
+    wanted: Option<Instant>,
+    asked_for_route: bool,
+    /// No relay before, after some were refused in a row.
+    pause: Option<Instant>,
+    failures: u32,
+    /// It was this node's own links that had no key.
+    short: bool,
+    /// The router knew no way when it was last asked.
+    unreachable: bool,
+    /// Nodes that refused of late, and until when others are preferred.
+    avoided: BTreeMap<KmId, Instant>,
+}
+
+impl Relayed {
+    pub(in super::super) fn new(sharing: Sharing) -> Self {
+        Self {
+            sharing,
+            wanted: None,
+            asked_for_route: false,
+            pause: None,
+            failures: 0,
+            short: false,
+            unreachable: false,
+            avoided: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        (self.failures, self.pause, self.short) = (0, None, false);
+        self.avoided.clear();
+    }
+
+    pub(super) fn avoid(&mut self, node: KmId, until: Instant) {
+        self.avoided.insert(node, until);
+    }
+}
+
+impl Link {
+    /// How the key of this pool is shared over paths; `None` for a QKD link, which has no nodes between its ends.
+    pub(in super::super) fn sharing(&self) -> Option<Sharing> {
+        self.relayed.as_ref().map(|relayed| relayed.sharing)
+    }
+
+    /// Whether this is a pool of relayed key that no way leads to.
+    pub(in super::super) fn is_unreachable(&self) -> bool {
+        self.relayed.as_ref().is_some_and(|relayed| relayed.unreachable)
+    }
+}
+
+impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
+    /// When relays that pause go on.
+    pub(super) fn pool_deadlines(&self) -> impl Iterator<Item = Instant> {
+        let wanting = self.links.values().filter(|link| link.filling && self.is_up(&link.peer));
+        wanting.filter_map(|link| link.relayed.as_ref()?.pause)
+    }
+
+    /// Key that is shared with this peer was wanted: what is used is replaced ahead of demand.
+    pub(in super::super) fn want_relayed(&mut self, now: Now, peer: &KmId, sharing: Sharing) {
+        for link in self.links.values_mut().filter(|link| link.peer == *peer) {
+            if let Some(relayed) = link.relayed.as_mut().filter(|relayed| relayed.sharing == sharing) {
+                relayed.wanted = Some(now.instant);
+            }
+        }
+    }
+
+    /// Asks for a way to each destination whose pool runs low.
+    pub(in super::super) fn fill_relayed(&mut self, now: Now) {
+        let mut asked = Vec::new();
+        for link in self.links.values_mut() {
+            let Some(relayed) = &mut link.relayed else { continue };
+            let coming = self.relays.bundles.values().filter(|bundle| bundle.pool == link.id).count();
+            let up = self.peers.get(&link.peer).is_some_and(super::super::peers::Peer::is_known_and_up);
+            relayed.pause = relayed.pause.filter(|until| *until > now.instant);
+            let wanted = relayed.wanted.is_some_and(|at| now.instant < at + self.config.idle);
+            let mark = if link.filling { self.config.relay_high } else { self.config.relay_low };
+            let may_ask = up && !relayed.asked_for_route && relayed.pause.is_none() && coming < self.config.relays_at_once;
+            link.filling = wanted && link.outgoing.len() + coming < mark;
+            if link.filling && may_ask {
+                relayed.asked_for_route = true;
+                relayed.avoided.retain(|_, until| *until > now.instant);
+                asked.push(Output::RouteWanted {
+                    pool: link.id.clone(),
+                    to: link.peer.clone(),
+                    paths: relayed.sharing.of(),
+                    avoid: relayed.avoided.keys().cloned().collect(),
+                });
+            }
+        }
+        self.staged.extend(asked);
+    }
+
+    /// Starts as many relays along these paths as the pool wants.
+    pub(in super::super) fn route(&mut self, now: Now, pool: &LinkId, mut paths: Vec<Vec<KmId>>) -> Result<(), S::Error> {
+        let coming = self.relays.bundles.values().filter(|bundle| bundle.pool == *pool).count();
+        let Some(link) = self.links.get_mut(pool) else { return Ok(()) };
+        let missing = self.config.relay_high.saturating_sub(link.outgoing.len() + coming);
+        let Some(relayed) = &mut link.relayed else { return Ok(()) };
+        paths.truncate(relayed.sharing.of().into());
+        let leads_there = |path: &Vec<KmId>| is_path(path) && path[0] == self.config.id && path.last() == Some(&link.peer);
+        let enough = paths.len() == usize::from(relayed.sharing.of()) && paths.iter().all(leads_there) && are_disjoint(&paths);
+        relayed.asked_for_route = false;
+        relayed.unreachable = !enough;
+        // While relays fail, one at a time tries: each costs tags.
+        let at_once = if relayed.failures > 0 { 1 } else { self.config.relays_at_once };
+        let wanted = missing.min(at_once.saturating_sub(coming));
+        let mut started = 0;
+        while enough && started < wanted && self.start_relay(now, pool, &paths)? {
+            started += 1;
+        }
+        if started == 0 && missing > 0 {
+            self.pause_relays(now, pool);
+            if let Some(relayed) = self.links.get_mut(pool).and_then(|link| link.relayed.as_mut()) {
+                relayed.short = enough;
+            }
+        }
+        Ok(())
+    }
+
+    /// A link of this node has key again.
+    pub(in super::super) fn resume_relays(&mut self) {
+        for relayed in self.links.values_mut().filter_map(|link| link.relayed.as_mut()) {
+            if std::mem::take(&mut relayed.short) {
+                relayed.pause = None;
+            }
+        }
+    }
+
+    /// After a failure: the next relay in a while, later each time.
+    pub(super) fn pause_relays(&mut self, now: Now, pool: &LinkId) {
+        let first = self.config.draw_pause;
+        if let Some(relayed) = self.links.get_mut(pool).and_then(|link| link.relayed.as_mut()) {
+            relayed.pause = Some(now.instant + first.saturating_mul(1 << relayed.failures.min(4)));
+            relayed.failures += 1;
+        }
+    }
+}
+
+/// Whether no node is between the ends of two of them.
+fn are_disjoint(paths: &[Vec<KmId>]) -> bool {
+    let between = || paths.iter().flat_map(|path| &path[1..path.len() - 1]);
+    let distinct: std::collections::BTreeSet<_> = between().collect();
+    distinct.len() == between().count()
+}

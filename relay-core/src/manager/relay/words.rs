@@ -1,0 +1,70 @@
+//! The octets that the tags of relays are made over (relay digest A.4, item 2).
+
+use itu_y3803::message::{RelayReservation, RelayStep};
+use itu_y3803::{Incarnation, KeyMaterial, KmId};
+use poly1305::Poly1305;
+use poly1305::universal_hash::KeyInit;
+
+use super::COMPLETION_OCTETS;
+use crate::encoding::Writer;
+
+/// What a step says, with who says it to whom. The pad of a hop is sealed over what its reservation said.
+pub(super) fn step(sender: Incarnation, from: &KmId, to: &KmId, relay: itu_y3803::KeyId, step: &RelayStep) -> Vec<u8> {
+    let mut out = Writer::with_capacity(256);
+    out.text("qkms relay 1");
+    out.0.extend_from_slice(&sender.octets());
+    out.text(from.as_str());
+    out.text(to.as_str());
+    out.0.extend_from_slice(&relay.octets());
+    match step {
+        RelayStep::Reserve(reservation) => {
+            out.text("reserve R2");
+            write_key(&mut out, reservation);
+            out.octet(reservation.part);
+            out.number(reservation.path.len() as u64);
+            reservation.path.iter().for_each(|node| out.text(node.as_str()));
+            out.octet(reservation.hop);
+            out.0.extend_from_slice(&reservation.spent_below.octets());
+            out.text(reservation.link.as_str());
+            out.0.extend_from_slice(&reservation.pad.octets());
+        }
+        RelayStep::Reserved => out.text("reserved"),
+        RelayStep::Refused { at, reason } => {
+            out.text("refused");
+            out.text(at.as_str());
+            out.text(reason.as_str());
+        }
+        // These have tags of their own.
+        _ => {}
+    }
+    std::mem::take(&mut *out.0)
+}
+
+/// What source and destination know of a key, whatever path its parts took.
+pub(super) fn key(reservation: &RelayReservation) -> Vec<u8> {
+    let mut out = Writer::with_capacity(128);
+    out.text("qkms relayed key 1");
+    for end in [reservation.path.first(), reservation.path.last()].into_iter().flatten() {
+        out.text(end.as_str());
+    }
+    write_key(&mut out, reservation);
+    std::mem::take(&mut *out.0)
+}
+
+/// Made by the destination for the source, under key that both have from this relay alone.
+pub(super) fn completion_tag(reservation: &RelayReservation, material: &KeyMaterial) -> Option<[u8; 16]> {
+    let (rest, completion) = material.expose_secret().split_last_chunk::<COMPLETION_OCTETS>()?;
+    let facts = key(reservation);
+    let mut text = Writer::with_capacity(8 + facts.len() + rest.len());
+    text.octets(&facts);
+    text.octets(rest);
+    Some(Poly1305::new(completion.into()).compute_unpadded(&text.0).into())
+}
+
+fn write_key(out: &mut Writer, reservation: &RelayReservation) {
+    out.0.extend_from_slice(&reservation.key.octets());
+    out.octet(reservation.needed);
+    out.octet(reservation.of);
+    out.number(u64::from(reservation.octets));
+    out.number(reservation.expires.millis());
+}
