@@ -123,6 +123,12 @@ impl Vault {
         found
     }
 
+    /// The same, also if its octets are written one by one, as numbers or in hexadecimal, whatever is between them.
+    pub(crate) fn betrayed_or_spelt_by(&self, output: &[u8]) -> bool {
+        let text = Zeroizing::new(String::from_utf8_lossy(output).into_owned());
+        self.betrayed_by(output) || spelt_octets(&text).iter().any(|octets| self.betrayed_by(octets))
+    }
+
     /// Whether `output` holds a key that is not in `own`, too, where no peer had a say: our own words are no secret, even if
     /// a KME gives them as a key.
     pub(crate) fn betrayed_beyond(&self, output: &[u8], own: &[u8]) -> bool {
@@ -381,6 +387,12 @@ fn boundary(text: &str, max: usize) -> usize {
     (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default()
 }
 
+/// Hides what looks like key material, however it is written: text that a peer had a say in, and that may quote a key nobody
+/// has learnt.
+pub(crate) fn without_keys(text: &str) -> String {
+    without_octets_in_a_row(&without_dense_words(text))
+}
+
 /// Hides what looks like key material in text that cannot be read as JSON: long words of mixed characters.
 ///
 /// UUIDs, and words of one kind of character, stay readable.
@@ -446,13 +458,34 @@ fn octets_of(word: &str) -> usize {
     if word.len() <= 3 && word.parse::<u8>().is_ok() {
         return 1;
     }
-    let digits = ["0x", "0X", "x", "u00"].iter().find_map(|prefix| word.strip_prefix(prefix)).unwrap_or(word);
+    let digits = without_prefix(word);
     let is_hexadecimal = digits.bytes().all(|octet| octet.is_ascii_hexdigit());
     match digits.len() {
         1 if digits.len() < word.len() && is_hexadecimal => 1,
         length @ (2 | 4 | 8 | 16) if is_hexadecimal => length / 2,
         _ => 0,
     }
+}
+
+/// The octets that the words of a text stand for, as numbers and in hexadecimal.
+fn spelt_octets(text: &str) -> [Zeroizing<Vec<u8>>; 2] {
+    let words = || text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    // Java has negative ones.
+    let signed = |word: &str| word.parse::<i8>().map(|octet| octet.to_be_bytes()[0]);
+    let numbers = words().filter_map(|word| word.parse().or_else(|_| signed(word)).ok());
+    let hexadecimal = words().flat_map(|word| word.split('-')).filter_map(|word| {
+        let digits = without_prefix(word);
+        match digits.len() {
+            1 if digits.len() < word.len() => u8::from_str_radix(digits, 16).ok().map(|octet| vec![octet]),
+            length => decoded_leniently(digits).filter(|octets| octets.len() * 2 == length).map(|octets| octets.to_vec()),
+        }
+    });
+    [Zeroizing::new(numbers.collect()), Zeroizing::new(hexadecimal.flatten().collect())]
+}
+
+/// Hexadecimal digits as they stand in `0xc8`, `\xc8` and `\u00c8`.
+fn without_prefix(word: &str) -> &str {
+    ["0x", "0X", "x", "u00"].iter().find_map(|prefix| word.strip_prefix(prefix)).unwrap_or(word)
 }
 
 fn is_dense(word: &str) -> bool {
@@ -492,6 +525,31 @@ mod tests {
         assert!(vault.betrayed_by(&[&b"raw "[..], &octets].concat()));
         assert!(!vault.betrayed_by(b"an ordinary text"));
         assert!(!vault.betrayed_by(vault.censored(&format!("the key {text} again {text}")).as_bytes()));
+    }
+
+    #[test]
+    fn a_key_is_found_octet_by_octet() {
+        let vault = Vault::new().expect("random generator");
+        let octets: Vec<u8> = (0..32).map(|i| i * 7 + 3).collect();
+        vault.learn(Base64::encode_string(&octets).as_bytes());
+        let hex = |before: &str, between: &str| {
+            octets.iter().map(|octet| format!("{before}{octet:02x}")).collect::<Vec<_>>().join(between)
+        };
+        let signed: Vec<_> = octets.iter().map(|octet| i8::from_be_bytes([*octet])).collect();
+        let spelt = [
+            hex("", ":"),
+            hex("", " "),
+            hex("", "-"),
+            hex("0x", ", "),
+            hex("\\x", ""),
+            format!("{octets:?}"),
+            format!("{signed:?}"),
+        ];
+        for text in spelt {
+            let text = format!("bad key {text} of 7");
+            assert!(vault.betrayed_or_spelt_by(text.as_bytes()) && !vault.betrayed_by(text.as_bytes()), "{text}");
+        }
+        assert!(!vault.betrayed_or_spelt_by(b"[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13] c8:01:4d"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Answer, Kme, Request};
 use crate::bounds::{HEADER_SHOWN, HEADERS_SHOWN, RAW, SHOWN};
 use crate::json::Json;
 use crate::report::{Exchange, Message};
-use crate::secret::{Vault, cut, is_uuid, looks_like_key, printable, searched, without_dense_words, without_octets_in_a_row};
+use crate::secret::{Vault, cut, is_uuid, looks_like_key, printable, searched, without_keys, without_octets_in_a_row};
 
 /// Code and redacted body, or why there is no answer.
 pub(crate) fn shown(answer: &Answer, vault: &Vault) -> String {
@@ -83,11 +83,6 @@ fn told_body(answer: &Answer, vault: &Vault) -> String {
             printable(&without_keys(&String::from_utf8_lossy(&octets)))
         }
     }
-}
-
-/// Text without what looks like a key.
-fn without_keys(text: &str) -> String {
-    without_octets_in_a_row(&without_dense_words(text))
 }
 
 /// What is no JSON, where keys may be: its signs, and `x` for all that a key could be written with.

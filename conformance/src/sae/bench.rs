@@ -20,7 +20,7 @@ use crate::ctx::{Stop, judged};
 use crate::lab::printable;
 use crate::player::{Fault, First, Journal, Player, Stage, kme_id, with};
 use crate::report::{Check, Exchange, Message};
-use crate::secret::{Vault, searched, without_dense_words};
+use crate::secret::{Vault, searched, without_keys};
 use crate::wire::percent_encoded;
 
 /// Octets of what a check, or an observation, tells: what the SAE did, and the end of what it said.
@@ -295,13 +295,13 @@ impl<'a> Bench<'a> {
         let scenario = act.stage.scenario.id;
         *stand.searched.borrow_mut() += 1;
         for (name, octets) in [("standard output", &act.outcome.stdout), ("standard error", &act.outcome.stderr)] {
-            if stand.vault.betrayed_by(octets) {
+            if stand.vault.betrayed_or_spelt_by(octets) {
                 stand.betrayed.borrow_mut().push(format!("{name} of {}, scenario {scenario}", act.task.text()));
             }
         }
         let spoken = act.journal.requests.iter().any(|seen| {
             let headers = seen.asked.headers.iter().map(|(_, value)| value.as_bytes());
-            headers.chain([seen.asked.target.as_bytes(), &seen.asked.body]).any(|text| stand.vault.betrayed_by(text))
+            headers.chain([seen.asked.target.as_bytes(), &seen.asked.body]).any(|text| stand.vault.betrayed_or_spelt_by(text))
         });
         if spoken {
             stand.betrayed.borrow_mut().push(format!("a request of {}, scenario {scenario}", act.task.text()));
@@ -324,11 +324,13 @@ impl<'a> Bench<'a> {
         let said = act.outcome.said();
         // In a vault that is full not every key is known.
         let said = if self.stand.vault.is_full() { String::new() } else { self.stand.vault.censored(said.trim()) };
+        // Before it is cut: half a key need not look like one.
+        let said = without_keys(&said);
         let start = said.len().saturating_sub(300);
         let start = (start..=said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(said.len());
         match said.is_empty() {
             true => "it said nothing".to_owned(),
-            false => format!("it said: {}", printable(&without_dense_words(&said[start..]))),
+            false => format!("it said: {}", printable(&said[start..])),
         }
     }
 
@@ -460,9 +462,10 @@ fn exchanges(act: &Act, after: u64, vault: &Vault) -> Vec<Exchange> {
         });
     let requests = act.journal.requests.iter().take(SHOWN_OF_EACH).map(|seen| {
         let body = String::from_utf8_lossy(&seen.asked.body[..seen.asked.body.len().min(SHOWN)]).into_owned();
-        let body = Some(vault.told(&without_dense_words(&body), 1000)).filter(|body| !body.is_empty());
-        let header =
-            |(name, value): &(String, String)| (vault.told(name, 100), vault.told(&without_dense_words(searched(value)), 200));
+        let body = Some(vault.told(&without_keys(&body), 1000)).filter(|body| !body.is_empty());
+        let header = |(name, value): &(String, String)| {
+            (vault.told(&without_keys(name), 100), vault.told(&without_keys(searched(value)), 200))
+        };
         let line = vault.told(&format!("{} {}", seen.asked.method, seen.asked.target), 1000);
         let response = message(
             format!("HTTP/1.1 {}", seen.status),

@@ -39,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
         .run_sae(out_of_order),
     Case::new("SAE14-KEY-005", Level::H, Impact::KeySafety, "No key in what it says: output, messages, crash reports")
         .basis(&[], &[])
-        .does("all that the SAE wrote in this run, and every request, is searched for every key, in base64, hexadecimal and as octets", "no key")
+        .does("all that the SAE wrote in this run, and every request, is searched for every key, in base64, in hexadecimal, as octets and octet by octet", "no key")
         .kills(&["C55"])
         .needs(&[Need::Output])
         .run_sae(nothing_shown),
@@ -158,7 +158,7 @@ fn nothing_shown(t: &mut Bench<'_>) -> Result<(), Stop> {
         Some(first) => format!("a key in {first}{}", if betrayed.len() > 1 { ", and elsewhere" } else { "" }),
         None => format!("none in the output and the requests of {searched} runs"),
     };
-    t.check("output", betrayed.is_empty(), "no key in any spelling", got);
+    t.check("output", betrayed.is_empty(), "no key: raw, in base64, in hexadecimal, or octet by octet", got);
     Ok(())
 }
 
