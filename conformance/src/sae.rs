@@ -18,7 +18,7 @@ use crate::catalogue::{self, VERSION, need_text, requirement};
 use crate::config::{IdField, Side};
 use crate::ctx::Stop;
 use crate::expected::Expected;
-use crate::lab::{Mode, cut, printable};
+use crate::lab::Mode;
 use crate::plan::Plan;
 use crate::player::{Fault, Pki, Player, kme_id};
 use crate::report::{CaseResult, Ics, KeyCost, KmeFacts, LedgerFacts, PlanFacts, Report, Screen, Summary, Target, Tool, Verdict};
@@ -171,13 +171,13 @@ impl<'a> Runner<'a> {
         let end = match bench.perform(&Task::named(&name, role), Fault::None) {
             // So a shell tells that it has not found, or may not run, what it was told to.
             Ok(act) if matches!(act.outcome.end, End::Code(126 | 127)) => {
-                let said = act.outcome.said();
-                let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-                let told = cut(&printable(said), 200);
-                return Err(RunError::Usage(format!(
-                    "the command for the SAE cannot be run ({}): {told}",
-                    act.outcome.end.text()
-                )));
+                let what = match act.journal.tries() {
+                    0 => "cannot be run",
+                    _ => "ran, but cannot run what it needs",
+                };
+                // After a request it may have said a key.
+                let told = bench.last_words(&act);
+                return Err(RunError::Usage(format!("the command for the SAE {what} ({}): {told}", act.outcome.end.text())));
             }
             Ok(act) => act.outcome.end,
             Err(Stop::Error(why)) => return Err(RunError::Usage(why)),

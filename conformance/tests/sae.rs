@@ -289,6 +289,15 @@ fn a_command_that_is_not_there_is_named() {
     assert!(code == Some(2) && errors.contains("cannot be run (exit 127)") && errors.contains("no-such-shim"), "{errors}");
 }
 
+#[test]
+fn a_command_that_lacks_something_does_not_get_a_key_shown() {
+    let says = "echo q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA= [200, 1, 77, 3, 9, 250, 6, 61]; no-such-jq";
+    let run = qkdspec(&["run", "sae", "--role", "master", "--config", "/nowhere", "--exec", says]);
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.code() == Some(2) && errors.contains("no-such-jq"), "{errors}");
+    assert!(!errors.contains("q83v") && !errors.contains("77"), "{errors}");
+}
+
 /// The shim of the document, as it stands there; it needs curl, jq and openssl.
 #[test]
 fn the_documented_shim_works() {
