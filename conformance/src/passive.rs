@@ -11,7 +11,7 @@ use crate::case::Level;
 use crate::config::Side;
 use crate::json::Json;
 use crate::lab::{Answer, Api, Kme, Ledger, Request};
-use crate::secret::{Fingerprint, Secret, Vault, is_uuid, searched, without_dense_words};
+use crate::secret::{Fingerprint, Secret, Vault, is_uuid, searched, without_keys};
 use crate::status::Limits;
 
 /// What one passive case has seen.
@@ -316,7 +316,7 @@ fn wire(look: &mut Look<'_>) {
         match answer.json {
             Ok(_) => {
                 look.judge_at("014-WIR-003", level, !answer.facts.trailing, "one JSON text and nothing after it", "");
-                let names: Vec<_> = answer.facts.duplicates.iter().map(|name| without_dense_words(searched(name))).collect();
+                let names: Vec<_> = answer.facts.duplicates.iter().map(|name| without_keys(searched(name))).collect();
                 let got = format!("twice in one object: {}", names.join(", "));
                 look.judge_at("014-WIR-003", Some(Level::H), answer.facts.duplicates.is_empty(), "no duplicate members", &got);
             }

@@ -422,9 +422,11 @@ pub(crate) fn without_dense_words(text: &str) -> String {
 fn is_dense(word: &str) -> bool {
     let kinds: [fn(&u8) -> bool; 3] = [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit];
     let mixed = kinds.iter().filter(|kind| word.bytes().any(|octet| kind(&octet))).count() > 1;
-    // `max_SAE_ID_count` and its like.
-    let is_name = word.contains('_')
-        && word.split('_').all(|part| part.len() < 12 && part.bytes().all(|octet| octet.is_ascii_alphabetic()));
+    // `max_SAE_ID_count`, `Strict-Transport-Security` and their like.
+    let is_name = ['_', '-'].into_iter().any(|between| {
+        let mut parts = word.split(between);
+        word.contains(between) && parts.all(|part| part.len() <= 12 && part.bytes().all(|octet| octet.is_ascii_alphabetic()))
+    });
     // Padding is in no word.
     let least = if word.ends_with('=') { 11 } else { 16 };
     word.len() >= least && mixed && !is_name && !is_uuid(word)
@@ -571,8 +573,10 @@ mod tests {
 
     #[test]
     fn dense_words_are_hidden_and_identifiers_are_not() {
-        let shown = without_dense_words("key c0ffeeC0FFEEc0ffee12 of 0957365e-4b8d-4f95-8a8f-de3d60199dbb max_SAE_ID_count");
-        assert_eq!(shown, "key <20 characters> of 0957365e-4b8d-4f95-8a8f-de3d60199dbb max_SAE_ID_count");
+        let shown = without_dense_words(
+            "key c0ffeeC0FFEEc0ffee12 of 0957365e-4b8d-4f95-8a8f-de3d60199dbb max_SAE_ID_count WWW-Authenticate",
+        );
+        assert_eq!(shown, "key <20 characters> of 0957365e-4b8d-4f95-8a8f-de3d60199dbb max_SAE_ID_count WWW-Authenticate");
     }
 
     #[test]

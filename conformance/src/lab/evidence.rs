@@ -24,9 +24,10 @@ pub(crate) fn shown(answer: &Answer, vault: &Vault) -> String {
 pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer, vault: &Vault) -> Exchange {
     let response = answer.outcome.as_ref().ok().map(|response| {
         let body = body(answer, vault);
+        let masked = |text: &str| without_keys(searched(text));
         let header =
-            |(name, value): &(String, String)| (vault.told(name, 100), vault.told(&without_keys(searched(value)), HEADER_SHOWN));
-        let line = format!("HTTP/1.{} {} {}", response.minor, response.status, response.reason);
+            |(name, value): &(String, String)| (vault.told(&masked(name), 100), vault.told(&masked(value), HEADER_SHOWN));
+        let line = format!("HTTP/1.{} {} {}", response.minor, response.status, masked(&response.reason));
         Message {
             line: vault.told(&line, HEADER_SHOWN),
             headers: response.headers.iter().take(HEADERS_SHOWN).map(header).collect(),

@@ -464,7 +464,7 @@ fn exchanges(act: &Act, after: u64, vault: &Vault) -> Vec<Exchange> {
         let body = String::from_utf8_lossy(&seen.asked.body[..seen.asked.body.len().min(SHOWN)]).into_owned();
         let body = Some(vault.told(&without_keys(&body), 1000)).filter(|body| !body.is_empty());
         let header = |(name, value): &(String, String)| {
-            (vault.told(&without_keys(name), 100), vault.told(&without_keys(searched(value)), 200))
+            (vault.told(&without_keys(searched(name)), 100), vault.told(&without_keys(searched(value)), 200))
         };
         let line = vault.told(&format!("{} {}", seen.asked.method, seen.asked.target), 1000);
         let response = message(

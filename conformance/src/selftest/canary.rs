@@ -18,7 +18,7 @@ use crate::{pki, report};
 const BIRD: &[u8; 24] = b"\xfbcanary-\xff-of-qkdspec-\xfe!!";
 
 /// How the KME hands out its keys.
-const WAYS: [(&str, &str); 12] = [
+const WAYS: [(&str, &str); 14] = [
     ("as it ought to", ""),
     ("in hexadecimal", "hex"),
     ("in URL-safe base64", "url"),
@@ -30,6 +30,8 @@ const WAYS: [(&str, &str); 12] = [
     ("also in errors, as text with escapes", "escaped"),
     ("also as an extension", "extension"),
     ("also in a header", "header"),
+    ("also in the reason phrase of errors", "reason"),
+    ("also in the name of a header of errors", "name"),
     ("in JSON that is cut off", "cut"),
 ];
 
@@ -145,18 +147,18 @@ fn serve(stream: TcpStream, switch: &str, keys: &Mutex<Keys>) {
         }
         let (status, headers, body) = answer(&head, &String::from_utf8_lossy(&body), switch, &mut lock(keys));
         let head =
-            format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+            format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
         if writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(body.as_bytes())).is_err() {
             return;
         }
     }
 }
 
-fn answer(head: &str, body: &str, switch: &str, keys: &mut Keys) -> (u16, String, String) {
+fn answer(head: &str, body: &str, switch: &str, keys: &mut Keys) -> (String, String, String) {
     let line = head.lines().next().unwrap_or_default();
     if line.contains("/status") {
         let status = r#"{"source_KME_ID":"a","target_KME_ID":"b","master_SAE_ID":"red","slave_SAE_ID":"blue","key_size":256,"stored_key_count":9,"max_key_count":9,"max_key_per_request":4,"max_key_size":256,"min_key_size":256,"max_SAE_ID_count":0}"#;
-        return (200, String::new(), status.to_owned());
+        return ("200 X".to_owned(), String::new(), status.to_owned());
     }
     if line.contains("/enc_keys") && !body.contains("mandatory") {
         let key = new_key(keys);
@@ -177,7 +179,7 @@ fn new_key(keys: &mut Keys) -> (String, Vec<u8>) {
     (id, octets)
 }
 
-fn container((id, octets): &(String, Vec<u8>), switch: &str) -> (u16, String, String) {
+fn container((id, octets): &(String, Vec<u8>), switch: &str) -> (String, String, String) {
     let key = match switch {
         "hex" => crate::hex(octets),
         "url" => Base64UrlUnpadded::encode_string(octets),
@@ -189,25 +191,26 @@ fn container((id, octets): &(String, Vec<u8>), switch: &str) -> (u16, String, St
     if switch == "cut" {
         body.truncate(body.len() - 4);
     }
-    (200, header, body)
+    ("200 X".to_owned(), header, body)
 }
 
-fn refusal(octets: &[u8], switch: &str) -> (u16, String, String) {
+fn refusal(octets: &[u8], switch: &str) -> (String, String, String) {
     let key = Base64::encode_string(octets);
+    let spaced: Vec<_> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
     let body = match switch {
         "message" => format!("{{\"message\":\"cannot encode {key}\"}}"),
         "details" => format!("{{\"message\":\"no\",\"details\":[{{\"buffer\":\"{key}\"}}]}}"),
         "numbers" => format!("{{\"message\":\"no\",\"details\":[{{\"buffer\":{octets:?}}}]}}"),
         "decimal" => format!("{{\"message\":\"cannot encode {octets:?}\"}}"),
-        "colons" => {
-            let octets: Vec<_> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
-            format!("{{\"message\":\"cannot encode {}\"}}", octets.join(":"))
-        }
+        "colons" => format!("{{\"message\":\"cannot encode {}\"}}", spaced.join(":")),
         // As Python prints it; in JSON each backslash is one more.
         "escaped" => format!("{{\"message\":\"cannot encode b'{}'\"}}", octets.escape_ascii().to_string().replace('\\', r"\\")),
         _ => "{\"message\":\"no\"}".to_owned(),
     };
-    (400, String::new(), body)
+    // All keys begin alike, so that one that was delivered betrays the base64 of the others, but nothing betrays this.
+    let reason = if switch == "reason" { format!("cannot encode {}", spaced.join(":")) } else { "X".to_owned() };
+    let header = if switch == "name" { format!("X-{}: 1\r\n", spaced.join("-")) } else { String::new() };
+    (format!("400 {reason}"), header, body)
 }
 
 #[cfg(test)]
