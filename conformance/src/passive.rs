@@ -11,7 +11,7 @@ use crate::case::Level;
 use crate::config::Side;
 use crate::json::Json;
 use crate::lab::{Answer, Api, Kme, Ledger, Request};
-use crate::secret::{Fingerprint, Secret, Vault, is_uuid, searched, without_keys};
+use crate::secret::{Fingerprint, Secret, Vault, has_key_octet_by_octet, is_uuid, searched, without_keys};
 use crate::status::Limits;
 
 /// What one passive case has seen.
@@ -361,7 +361,14 @@ fn errors_tell_nothing(look: &mut Look<'_>) {
     }
     let body = response.body.expose();
     let body = &body[..body.len().min(bounds::HEAD)];
-    let text = String::from_utf8_lossy(body);
+    let is_key = answer.material > 0 || look.vault.betrayed_by(body);
+    let why = if is_key { "key material" } else { told_too_much(&String::from_utf8_lossy(body)) };
+    let got = format!("{why} in: {}", answer.shown);
+    look.judge_at("014-ERR-010", None, why.is_empty(), "no key material, stack trace, file path or query", &got);
+}
+
+/// What an error should not tell, whatever it is about.
+fn told_too_much(text: &str) -> &'static str {
     let traces = ["Traceback (most recent", "panicked at", "Exception in thread", "\n\tat ", "\\n\\tat ", "stack backtrace"];
     let paths =
         ["/home/", "/usr/lib", "/usr/src/", "/var/lib/", "/etc/", "/root/", "C:\\", ".py\", line", ".rs:", ".java:", ".go:"];
@@ -370,9 +377,7 @@ fn errors_tell_nothing(look: &mut Look<'_>) {
         let kinds: [fn(&u8) -> bool; 3] = [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit];
         word.len() >= 43 && kinds.iter().all(|kind| word.bytes().any(|octet| kind(&octet)))
     });
-    let why = if answer.material > 0 || look.vault.betrayed_by(body) {
-        "key material"
-    } else if keylike {
+    if keylike || has_key_octet_by_octet(text) {
         "what looks like key material"
     } else if found(&traces) {
         "a stack trace"
@@ -382,9 +387,7 @@ fn errors_tell_nothing(look: &mut Look<'_>) {
         "a query"
     } else {
         ""
-    };
-    let got = format!("{why} in: {}", answer.shown);
-    look.judge_at("014-ERR-010", None, why.is_empty(), "no key material, stack trace, file path or query", &got);
+    }
 }
 
 fn containers(look: &mut Look<'_>, request: &Request) {
@@ -425,7 +428,17 @@ fn caching(look: &mut Look<'_>, request: &Request) {
 
 #[cfg(test)]
 mod tests {
-    use super::{degenerate, told_by_id};
+    use super::{degenerate, told_by_id, told_too_much};
+
+    #[test]
+    fn an_error_that_quotes_a_key_octet_by_octet_tells_too_much() {
+        let key: [u8; 32] = std::array::from_fn(|at| u8::try_from((at * 77 + 200) % 256).unwrap_or(0));
+        let colons = key.map(|octet| format!("{octet:02x}")).join(":");
+        for said in [format!("{key:?}"), colons] {
+            assert_eq!(told_too_much(&format!("{{\"message\":\"cannot encode {said}\"}}")), "what looks like key material");
+        }
+        assert_eq!(told_too_much(r#"{"message":"size shall be a multiple of 8","details":[{"size":257}]}"#), "");
+    }
 
     #[test]
     fn patterns_are_noticed_and_random_octets_are_not() {

@@ -14,7 +14,7 @@ use crate::bounds;
 mod octets;
 
 use octets::spelt_octets;
-pub(crate) use octets::without_octets_in_a_row;
+pub(crate) use octets::{has_key_octet_by_octet, without_octets_in_a_row};
 
 /// Octets that nobody may print: no `Display`, a `Debug` without content, no `Serialize`, wiped on drop.
 pub(crate) struct Secret(Zeroizing<Vec<u8>>);

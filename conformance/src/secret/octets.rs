@@ -105,6 +105,54 @@ fn escape(text: &str) -> Option<usize> {
     (is(1..2, |digit| (b'0'..=b'3').contains(digit)) && is(2..4, |digit| (b'0'..=b'7').contains(digit))).then_some(4)
 }
 
+/// Octets that are a key even where a mistake would be held against a peer: 128 bits.
+const KEY: usize = 16;
+
+/// Whether so many octets stand in a text, all written alike, with the same between them: more than masking asks for, as dates,
+/// addresses and versions next to each other are no key. Nor are sizes in ascending order, or what is called a fingerprint.
+pub(crate) fn has_key_octet_by_octet(text: &str) -> bool {
+    let decimal = |word: &str| (word.len() <= 3).then(|| word.parse::<u8>().ok()).flatten();
+    let hexadecimal = |word: &str| {
+        let digits = without_prefix(word);
+        let is_octet = digits.len() == 2 || digits.len() == 1 && digits.len() < word.len();
+        is_octet.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
+    };
+    has_row(text, decimal) || has_row(text, hexadecimal)
+}
+
+fn has_row(text: &str, octet: impl Fn(&str) -> Option<u8>) -> bool {
+    let (mut start, mut end, mut sign) = (0, 0, "");
+    let mut row = Zeroizing::new(Vec::new());
+    for word in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        let at = word.as_ptr().addr() - text.as_ptr().addr();
+        // Java has negative ones.
+        let between = text[end..at].trim_end_matches('-');
+        let value = octet(word);
+        if row.len() == 1 {
+            sign = between;
+        }
+        if value.is_none() || row.is_empty() || between != sign || between.len() > APART {
+            row.clear();
+            start = at;
+        }
+        row.extend(value);
+        end = at + word.len();
+        let is_mixed = row.len().checked_sub(KEY).is_some_and(|from| !row[from..].is_sorted());
+        if is_mixed && !is_called_other(&text[..start]) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether what comes next is no key, by what is said of it: of a certificate, errors quote such.
+fn is_called_other(before: &str) -> bool {
+    let said: String = before.chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
+    ["fingerprint", "thumbprint", "serial", "sha1", "sha-1", "sha256", "sha-256"]
+        .iter()
+        .any(|name| said.to_ascii_lowercase().contains(name))
+}
+
 /// The octets that the words of a text stand for, as numbers and in hexadecimal.
 pub(super) fn spelt_octets(text: &str) -> [Zeroizing<Vec<u8>>; 2] {
     let words = || text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
@@ -181,6 +229,36 @@ mod tests {
         }
         for text in [r#"{\"size\":\"257\",\"max\":8}\n"#, r"d\u00e9j\u00e0 vu", r"C:\x12\new", r"a \x, \u00, \01 é\"] {
             assert_eq!(without_octets_in_a_row(text), text);
+        }
+    }
+
+    #[test]
+    fn sixteen_octets_written_alike_are_a_key_and_other_rows_are_not() {
+        let key: [u8; 16] = [200, 1, 77, 3, 9, 250, 6, 61, 17, 0, 99, 128, 4, 5, 33, 254];
+        let hex = |before: &str, between: &str| key.map(|octet| format!("{before}{octet:02x}")).join(between);
+        let signed = key.map(|octet| i8::from_be_bytes([octet]));
+        for row in [
+            format!("{key:?}"),
+            format!("{signed:?}"),
+            format!("{key:#?}"),
+            hex("", ":"),
+            hex("", " "),
+            hex("0x", ", "),
+            hex("\\x", ""),
+        ] {
+            assert!(has_key_octet_by_octet(&format!("at 10: bad key {row} 7")), "{row}");
+        }
+        let half = &key[..15];
+        for text in [
+            format!("{half:?}"),
+            "2026-11-29 20:38:40.123 127.0.0.1:8443 192.0.2.17 10.0.0.1, 1.1.1, 0.12.3 at 2026-11-29 20:38:40".to_owned(),
+            "192.0.2.1, 192.0.2.2, 192.0.2.3, 10.1.2.3, 10.0.0.1, 127.0.0.1".to_owned(),
+            "0957365e-4b8d-4f95-8a8f-de3d60199dbb, 0957365e-4b8d-4f95-8a8f-de3d60199dbb".to_owned(),
+            "one of 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 136 bits".to_owned(),
+            format!("SHA-256 Fingerprint={}", hex("", ":")),
+            "2001:db8:00:11:22:33:44:55, fe80:00:00:00:00:11:22:33".to_owned(),
+        ] {
+            assert!(!has_key_octet_by_octet(&text), "{text}");
         }
     }
 
