@@ -87,13 +87,15 @@ impl Gate {
         let failed = |_| RunError::Redaction("report");
         let vault = &self.vault;
         let mut changed = 0;
-        let mut report = with_foreign(report, &mut |text| {
+        let mut censor = |text: &mut String| {
             let censored = vault.censored(text);
             if censored != *text {
                 (*text, changed) = (censored, changed + 1);
             }
-        })
-        .map_err(failed)?;
+        };
+        let mut report = with_foreign(report, &mut censor).map_err(failed)?;
+        // The user's own words, which no KME can have withheld; but a command line may hold anything.
+        report.cases.iter_mut().for_each(|case| censor(&mut case.replay));
         if let Some(hidden) = hidden {
             report = self.without_key_ids(&report, hidden).map_err(failed)?;
         }
