@@ -163,7 +163,7 @@ impl Runner<'_> {
             }
         }
         let Run::Active(function) = case.run else { return result };
-        let (unanswered, refused) = (self.lab.unanswered(), self.lab.refused());
+        let (unanswered, unheard, refused) = (self.lab.unanswered(), self.lab.unheard(), self.lab.refused());
         // The same data at every attempt, so that its stimuli are the same.
         let rng = Rng::new(self.plan.seed, case.id);
         self.lab.take_lost();
@@ -178,7 +178,7 @@ impl Runner<'_> {
         result.parameters = std::mem::take(&mut ctx.parameters);
         self.before.lost.extend(self.lab.take_lost());
         // A KME that has answered all of it and then is not there may have been restarted by somebody.
-        let unheard = self.lab.unanswered() > unanswered || self.lab.refused() > refused;
+        let unheard = self.lab.unheard() > unheard || self.lab.refused() > refused;
         self.sane = false;
         let twice = self.before.away;
         // After an interruption no request goes out, which says nothing of the KME.

@@ -209,10 +209,21 @@ fn connection(kme: &'static str, tcp: TcpStream, tls: &Arc<ServerConfig>, state:
     let _ = tcp.set_read_timeout(Some(Duration::from_millis(patience)));
     let Ok(mut session) = ServerConnection::new(tls.clone()) else { return };
     let mut tcp = tcp;
+    // A ClientHello of TLS 1.1 is the end of it.
+    let mut hello = [0; 11];
+    if fault == "H35" && kme == "kme-a" && tcp.peek(&mut hello).is_ok() && hello[9..] == [3, 2] {
+        lock(state).dead = true;
+        return;
+    }
     while session.is_handshaking() {
         if session.complete_io(&mut tcp).is_err() {
             // The alert, if there is one.
             let _ = session.write_tls(&mut tcp);
+            if fault == "H36" && kme == "kme-a" {
+                lock(state).dead = true;
+                // What is unread would turn the end into a reset.
+                let _ = tcp.read(&mut [0; 4096]);
+            }
             return;
         }
     }
