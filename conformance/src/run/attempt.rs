@@ -14,7 +14,7 @@ use crate::case::{Case, GONE, Level, Need, Run};
 use crate::catalogue::requirement;
 use crate::ctx::{Ctx, Stop, judged};
 use crate::lab::{Answer, Mode, Request, Sae};
-use crate::report::{CaseResult, Check, KeyCost, Verdict};
+use crate::report::{CaseResult, Check, EXCHANGE, KeyCost, Verdict};
 use crate::rng::Rng;
 use crate::secret::Vault;
 
@@ -359,7 +359,7 @@ impl Runner<'_> {
         for finding in tally.iter().flat_map(|tally| &tally.findings) {
             let level = finding.level.unwrap_or(case.level);
             checks.push(Check {
-                part: format!("exchange {}", finding.exchange),
+                part: format!("{EXCHANGE}{}", finding.exchange),
                 verdict: judged(false, level, &self.fail_on),
                 level: finding.level.map(|level| format!("{level:?}")).unwrap_or_default(),
                 accepted: finding.accepted.to_owned(),
