@@ -363,7 +363,7 @@ impl Proxy {
         let dropped = lock(&self.kept).dropped;
         if dropped > 0 {
             let what = format!(
-                "of {count} exchanges, the last {} and those with findings are kept; {dropped} were judged and dropped",
+                "of {count} exchanges, the last {} and those with the first {KEPT} findings of each case are kept; {dropped} were judged and dropped",
                 bounds::PASSED
             );
             report.observations.insert("evidence".to_owned(), what);
