@@ -298,6 +298,7 @@ fn a_command_that_is_not_there_is_named() {
 fn the_documented_shim_works() {
     let is_there = |program: &str| Command::new(program).arg("--help").output().is_ok();
     if let Some(missing) = ["curl", "jq", "openssl"].into_iter().find(|program| !is_there(program)) {
+        assert!(std::env::var_os("CI").is_none(), "there is no {missing}");
         eprintln!("not tried: there is no {missing}");
         return;
     }
