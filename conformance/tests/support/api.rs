@@ -576,7 +576,8 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
         }
         let wait = match fault {
             "M110" => 3000,
-            "B29" | "B44" | "M163" | "M164" => 150,
+            "B29" => 500,
+            "B44" | "M163" | "M164" => 150,
             _ => 0,
         };
         let early = key.since.elapsed() < Duration::from_millis(wait);

@@ -105,10 +105,12 @@ impl Pair {
             "[hooks]\nlink_down = \"true\"\nlink_up = \"true\"\ndrain_a = \"touch {here}/drained\"\nrefill_a = \"rm {here}/drained\"\n\
              restart_a = \"touch {here}/restarted\"\nclock_forward = \"touch {here}/later\"\n"
         );
+        // Half of it is to be longer than a handshake takes on a loaded machine.
+        let settle = if fault == "B29" { "settle_ms = 1000" } else { "settle_ms = 300" };
         let toml = toml
             .replace("# allow_destructive", "allow_destructive")
             .replace("[hooks]\n", &hooks)
-            .replace("settle_ms = 2000", "settle_ms = 300")
+            .replace("settle_ms = 2000", settle)
             .replace("response_s = 10", "response_s = 5")
             .replace("# return_s = 30", "return_s = 5")
             .replace("body_timeout_s = 30", "body_timeout_s = 4")
