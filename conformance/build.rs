@@ -9,8 +9,10 @@ fn main() {
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={log}");
     }
+    // Unpacked inside somebody else's clone, it is of no commit of that.
+    let is_ours = git(&["ls-files", "--error-unmatch", "build.rs"]).is_some();
     let told = std::env::var("QKDSPEC_COMMIT").ok().filter(|commit| !commit.is_empty());
-    let commit = told.or_else(|| git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]));
+    let commit = told.or_else(|| git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]).filter(|_| is_ours));
     println!("cargo::rustc-env=QKDSPEC_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
 }
 

@@ -5,7 +5,7 @@
 //! 20 KB), [`KEYS`] entries in the ledger, [`LEDGER`] in all, and hashes of keys, [`NEEDLES`] in all.
 //!
 //! SAEs: a request takes at most [`HEAD`] and [`REQUEST`], on each of [`CONNECTIONS`]; a scenario keeps [`JOURNAL_OCTETS`] of them and
-//! [`STORED`] keys, and shows [`SHOWN_OF_EACH`] exchanges. A proxy keeps [`PASSED`] exchanges, and those with findings. A report says
+//! [`STORED`] keys, and shows [`SHOWN_OF_EACH`] exchanges. A proxy keeps [`PASSED`] exchanges, and those of the first findings of each case, which are all that it tells. A report says
 //! what was dropped.
 
 /// Octets of a body; a longer one is an error.
@@ -56,5 +56,5 @@ pub(crate) const OFFERED: usize = 256;
 pub(crate) const STORED: usize = 20_000;
 /// Requests, and connections without one, of a scenario that are shown as evidence.
 pub(crate) const SHOWN_OF_EACH: usize = 50;
-/// Exchanges that a proxy keeps: the last ones. Those with findings are kept besides.
+/// Exchanges that a proxy keeps: the last ones. Those of the findings that it tells, the first of each case, are kept besides.
 pub(crate) const PASSED: usize = 200;

@@ -109,6 +109,8 @@ pub(crate) struct Lab {
     refused: AtomicU64,
     /// Exchanges without an answer.
     unanswered: AtomicU64,
+    /// Stimuli to which a KME said nothing at all.
+    unheard: AtomicU64,
     /// Stimuli that a connection was lost by.
     lost: Mutex<HashSet<u64>>,
     budget: Mutex<Budget>,
@@ -168,6 +170,7 @@ impl Lab {
             exchanges: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            unheard: AtomicU64::new(0),
             lost: Mutex::default(),
             budget: Mutex::new(budget),
             ledger: Mutex::default(),
@@ -264,6 +267,16 @@ impl Lab {
     /// Exchanges without an answer so far.
     pub(crate) fn unanswered(&self) -> u64 {
         self.unanswered.load(Ordering::SeqCst)
+    }
+
+    /// Stimuli to which a KME said nothing at all so far: no answer, and no alert.
+    pub(crate) fn unheard(&self) -> u64 {
+        self.unheard.load(Ordering::SeqCst)
+    }
+
+    /// Counts one more of them.
+    pub(crate) fn met_silence(&self) {
+        self.unheard.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Stimuli that a connection was lost by since the last call.

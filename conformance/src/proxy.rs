@@ -23,7 +23,7 @@ use crate::ctx::{Stop, judged};
 use crate::expected::Expected;
 use crate::lab::{Answer, Api, Lab, Mode, Request, cut, lock, printable};
 use crate::player::{Asked, read_request};
-use crate::report::{CaseResult, Check, Exchange, KmeFacts, Report, Screen, Verdict};
+use crate::report::{CaseResult, Check, EXCHANGE, Exchange, KmeFacts, Report, Screen, Verdict};
 use crate::run::{Gate, Guarded, Hidden, Options, RunError, conclude, conclude_report, levels, plan_of};
 use crate::sae::{Finding, Look, WATCHED, blank, empty_report, judge};
 use crate::status::Limits;
@@ -363,7 +363,7 @@ impl Proxy {
         let dropped = lock(&self.kept).dropped;
         if dropped > 0 {
             let what = format!(
-                "of {count} exchanges, the last {} and those with findings are kept; {dropped} were judged and dropped",
+                "of {count} exchanges, the last {} and those with the first {KEPT} findings of each case are kept; {dropped} were judged and dropped",
                 bounds::PASSED
             );
             report.observations.insert("evidence".to_owned(), what);
@@ -383,7 +383,7 @@ impl Proxy {
         let mut checks: Vec<_> = findings
             .into_iter()
             .map(|(number, level, accepted, got)| Check {
-                part: format!("exchange {number}"),
+                part: format!("{EXCHANGE}{number}"),
                 verdict: judged(false, level.unwrap_or(case.level), fail_on),
                 level: level.filter(|level| *level != case.level).map(|level| format!("{level:?}")).unwrap_or_default(),
                 accepted: accepted.to_owned(),

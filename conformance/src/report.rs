@@ -21,6 +21,9 @@ pub(crate) use sarif::sarif;
 pub(crate) use telling::{Finding, count, some};
 pub(crate) use text::{Screen, broken, text};
 
+/// How the part of a finding about one exchange of many begins.
+pub(crate) const EXCHANGE: &str = "exchange ";
+
 /// The observation that a KME gave no answer any more, and the run ended for it.
 pub(crate) const GONE: &str = "a KME is gone";
 

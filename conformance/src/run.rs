@@ -16,7 +16,7 @@ use crate::ctx::Stop;
 use crate::expected::Expected;
 use crate::lab::{Answer, Lab, Mode, Request, Sae};
 use crate::plan::Plan;
-use crate::report::{CaseResult, Report, Screen, Verdict};
+use crate::report::{CaseResult, Report, Screen};
 use crate::rng::Rng;
 use crate::select::select;
 use crate::status::Limits;
@@ -58,7 +58,7 @@ pub struct Options {
     pub expected: Option<PathBuf>,
     /// How long to wait for the KMEs to answer at all.
     pub wait_ready: Duration,
-    /// End at the first failure.
+    /// End at the first failure that is not expected.
     pub fail_fast: bool,
     /// How often an inconclusive case is run again.
     pub retries_inconclusive: u32,
@@ -247,7 +247,7 @@ impl<'a> Runner<'a> {
         for case in active {
             let mut result = if ended { self.untouched(case) } else { self.case(case) };
             self.expected.mark(&mut result, began.0);
-            ended |= self.interrupted() || self.gone.is_some() || self.options.fail_fast && result.verdict == Verdict::Fail;
+            ended |= self.interrupted() || self.gone.is_some() || self.options.fail_fast && result.is_bad();
             self.gate.case(&mut screen, &result, out)?;
             results.insert(case.id, result);
         }

@@ -205,15 +205,15 @@ impl<'a> Runner<'a> {
         let (last, first): (Vec<&'static Case>, Vec<_>) =
             self.plan.cases.iter().partition(|case| case.needs.contains(&Need::Output));
         for case in first.into_iter().chain(last) {
-            let result = if ended { self.untouched(case) } else { self.case(case) };
-            ended |= self.stand.interrupted.load(Ordering::SeqCst) || self.options.fail_fast && result.verdict == Verdict::Fail;
+            let mut result = if ended { self.untouched(case) } else { self.case(case) };
+            self.expected.mark(&mut result, began.0);
+            ended |= self.stand.interrupted.load(Ordering::SeqCst) || self.options.fail_fast && result.is_bad();
             self.gate.case(&mut screen, &result, out)?;
             results.push(result);
         }
         let order = |result: &CaseResult| catalogue::sae().iter().position(|case| case.id == result.id);
         results.sort_by_key(order);
         let mut report = self.report(results, began);
-        self.expected.apply(&mut report, began.0);
         conclude_report(&mut report, self.stand.interrupted.load(Ordering::SeqCst));
         // All key IDs are ours, and UUIDs.
         let hidden = self.options.hide_key_ids.then(|| Hidden { ids: Vec::new(), uuids: true });

@@ -35,7 +35,15 @@ pub(crate) enum WireError {
     TooMuch(String),
 }
 
+/// How it is told that this program ended a connection.
+pub(crate) const OURS: &str = "by this program";
+
 impl WireError {
+    /// Whether the peer has said nothing: an alert is an answer, and what this program ended is not the peer's doing.
+    pub(crate) fn is_silence(&self) -> bool {
+        self.alert().is_none() && !matches!(self, Self::Closed(how) if how == OURS)
+    }
+
     /// The alert by which the peer ended it.
     pub(crate) fn alert(&self) -> Option<&str> {
         match self {

@@ -131,6 +131,12 @@ fn a_refused_certificate_is_named() {
 }
 
 #[test]
+fn what_the_slaves_kme_refuses_may_be_as_it_ought_to() {
+    Bench::new("H37").ends(0, &["preflight"], "note:  KME B tells no Status, but 503");
+    Bench::new("H38").ends(0, &["preflight"], "note:  KME B has no Status below");
+}
+
+#[test]
 fn a_preflight_says_what_seems_to_be_wrong() {
     let bench = Bench::new("");
     bench.ends(0, &["preflight"], "Status at the slave's KME");

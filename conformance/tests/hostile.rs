@@ -267,6 +267,20 @@ fn a_service_that_does_not_survive_hygiene_fails_as_shall() {
     assert!(report.observations.contains_key("a KME is gone"), "{screen}");
 }
 
+#[test]
+fn a_service_that_dies_of_a_raw_stimulus_fails() {
+    let (report, screen) = hanging("H35", &["TLS-003", "ROB-013"]);
+    assert_eq!((verdict(&report, "TLS-003"), report.summary.exit), (Verdict::Fail, 1), "{screen}");
+    assert!(report.observations.contains_key("a KME is gone"), "{screen}");
+}
+
+#[test]
+fn a_kme_that_is_gone_after_its_alert_may_have_been_restarted() {
+    let (report, screen) = hanging("H36", &["TLS-005", "ROB-013"]);
+    assert_eq!((verdict(&report, "TLS-005"), report.summary.exit), (Verdict::Inconc, 3), "{screen}");
+    assert!(report.with(Verdict::Fail).is_empty() && screen.contains("a KME is gone"), "{screen}");
+}
+
 /// Of KMEs that restart when they have answered a stimulus that is wrong on purpose.
 fn restarting(fault: &'static str, return_s: &str) -> (Report, String) {
     let mut pair = Pair::start(fault);

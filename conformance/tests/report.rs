@@ -90,6 +90,31 @@ fn a_failure_that_is_expected_makes_nothing_conform() {
 }
 
 #[test]
+fn fail_fast_goes_on_past_what_is_expected_and_says_where_it_ended() {
+    let pair = Pair::start("M100");
+    let expected = pair.folder.path().join("expected.toml");
+    let entry = "[[expect]]\ncase = \"014-DEC-004\"\nverdict = \"fail\"\nreason = \"known\"\nuntil = 2999-12-31\n";
+    fs::write(&expected, entry).expect("written");
+    let run = |listed: bool| {
+        let config = qkdspec::Config::parse(&pair.toml, pair.folder.path()).expect("a configuration");
+        let mut options = qkdspec::Options::default();
+        options.select = ["DEC-004", "DEC-016"].map(str::to_owned).to_vec();
+        options.fail_fast = true;
+        options.expected = listed.then(|| expected.clone());
+        let mut screen = Vec::new();
+        let report = qkdspec::run(config, &options, &mut screen).expect("a report");
+        (report, String::from_utf8(screen).expect("UTF-8"))
+    };
+    let (report, screen) = run(true);
+    let last = report.case("014-DEC-016").expect("selected").verdict;
+    assert_eq!((last, report.summary.exit, report.validity.as_str()), (qkdspec::Verdict::Pass, 0, "self-test"), "{screen}");
+    let (report, screen) = run(false);
+    let last = report.case("014-DEC-016").expect("selected").verdict;
+    assert_eq!((last, report.summary.exit, report.validity.as_str()), (qkdspec::Verdict::Skip, 1, "partial"), "{screen}");
+    assert!(screen.contains("(ended early: partial)"), "{screen}");
+}
+
+#[test]
 fn a_finding_shows_what_was_sent_in_every_form() {
     // number=abc, and the like, are answered as if nothing had been said.
     let pair = Pair::start("M119");

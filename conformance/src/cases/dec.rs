@@ -418,6 +418,8 @@ fn dec_016(t: &mut Ctx<'_>) -> Result<(), Stop> {
         if !early {
             t.judgeable(&answer)?;
         }
+        // The last of them stands for all.
+        t.checks.clear();
         t.check("before", early, "400 or 503", &answer.shown);
         if !early || began.elapsed() > t.lab.config.limits.settle() {
             let settle = t.lab.config.limits.settle_ms;
@@ -425,7 +427,6 @@ fn dec_016(t: &mut Ctx<'_>) -> Result<(), Stop> {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(50));
-        t.checks.pop();
     }
 }
 

@@ -290,7 +290,10 @@ fn tls_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
 fn no_server_hello(t: &mut Ctx<'_>, what: &str, version: u16, suites: &[u16]) -> Result<(), Stop> {
     let kme = t.kme(t.master()?)?;
     let deadline = Instant::now() + t.lab.config.limits.connect();
-    let mut stream = Stream::plain(&kme.url, deadline).map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    let mut stream = Stream::plain(&kme.url, deadline).map_err(|error| {
+        t.lab.met_silence();
+        Stop::Inconclusive(error.to_string())
+    })?;
     let random = t.rng.octets::<32>();
     let hello = client_hello(version, suites, &kme.url.host, &random);
     let mut reply = Vec::new();
@@ -303,6 +306,9 @@ fn no_server_hello(t: &mut Ctx<'_>, what: &str, version: u16, suites: &[u16]) ->
                 Ok(count) => reply.extend_from_slice(&buffer[..count]),
             }
         }
+    }
+    if reply.is_empty() {
+        t.lab.met_silence();
     }
     let accepted = reply.first() == Some(&22) && reply.get(5) == Some(&2);
     let got = match reply.as_slice() {

@@ -172,7 +172,7 @@ pub(super) struct Order {
     /// Run in an order drawn from the seed
     #[arg(long, env = "QKDSPEC_SHUFFLE", value_parser = BoolishValueParser::new())]
     shuffle: bool,
-    /// End at the first failure
+    /// End at the first failure that is not expected; the report is partial then
     #[arg(long, env = "QKDSPEC_FAIL_FAST", value_parser = BoolishValueParser::new())]
     fail_fast: bool,
 }

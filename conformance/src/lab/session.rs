@@ -14,7 +14,7 @@ use super::books::Drawn;
 use super::{Answer, Api, Key, Kme, Lab, Request, evidence};
 use crate::ctx::Stop;
 use crate::secret::is_uuid;
-use crate::wire::{Stream, TlsFacts, WireError, read_response};
+use crate::wire::{OURS, Stream, TlsFacts, WireError, read_response};
 
 /// See the module. Requests may be sent before earlier ones are answered.
 pub(crate) struct Session<'a> {
@@ -67,7 +67,7 @@ impl<'a> Session<'a> {
 
     /// Resets the connection; what was asked and not answered is entered as lost.
     pub(crate) fn reset(mut self) -> Result<(), Stop> {
-        let lost = WireError::Closed("by this program".to_owned());
+        let lost = WireError::Closed(OURS.to_owned());
         if let Ok(stream) = std::mem::replace(&mut self.stream, Err(lost)) {
             stream.reset();
         }
@@ -180,8 +180,11 @@ impl Lab {
         if answer.is_lost() {
             super::lock(&self.lost).insert(answer.stimulus);
         }
-        if answer.outcome.is_err() {
+        if let Err(error) = &answer.outcome {
             self.unanswered.fetch_add(1, Ordering::SeqCst);
+            if error.is_silence() {
+                self.met_silence();
+            }
         }
         let sae_id = self.sae(who).map_or(who, |sae| sae.id.as_str());
         {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CaseResult, GONE, Report, Verdict, count, escaped};
+use super::{CaseResult, Report, Verdict, count, escaped};
 use crate::catalogue::groups;
 
 mod cases;
@@ -120,8 +120,8 @@ impl Page {
 fn head(page: &mut Page, report: &Report) {
     let banner = match report.validity.as_str() {
         "self-test" => "A self-test, not a certificate.",
-        "partial" if report.observations.contains_key(GONE) => "Ended early: a partial report, not valid for claims.",
-        "partial" => "Interrupted: a partial report, not valid for claims.",
+        "partial" if report.summary.exit == 130 => "Interrupted: a partial report, not valid for claims.",
+        "partial" => "Ended early: a partial report, not valid for claims.",
         _ => "Laboratory settings: not valid for claims.",
     };
     page.classed("p", "banner", banner);

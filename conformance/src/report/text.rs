@@ -182,8 +182,8 @@ fn summary(report: &Report) -> String {
     }
     let validity = match report.validity.as_str() {
         "self-test" => "",
-        "partial" if gone.is_some() => "  (ended early: partial)",
-        "partial" => "  (interrupted: partial)",
+        "partial" if report.summary.exit == 130 => "  (interrupted: partial)",
+        "partial" => "  (ended early: partial)",
         _ => "  (laboratory settings: not valid for claims)",
     };
     if report.cases.iter().any(|case| case.expected == "xpass") {

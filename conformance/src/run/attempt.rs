@@ -14,7 +14,7 @@ use crate::case::{Case, GONE, Level, Need, Run};
 use crate::catalogue::requirement;
 use crate::ctx::{Ctx, Stop, judged};
 use crate::lab::{Answer, Mode, Request, Sae};
-use crate::report::{CaseResult, Check, KeyCost, Verdict};
+use crate::report::{CaseResult, Check, EXCHANGE, KeyCost, Verdict};
 use crate::rng::Rng;
 use crate::secret::Vault;
 
@@ -163,7 +163,7 @@ impl Runner<'_> {
             }
         }
         let Run::Active(function) = case.run else { return result };
-        let (unanswered, refused) = (self.lab.unanswered(), self.lab.refused());
+        let (unanswered, unheard, refused) = (self.lab.unanswered(), self.lab.unheard(), self.lab.refused());
         // The same data at every attempt, so that its stimuli are the same.
         let rng = Rng::new(self.plan.seed, case.id);
         self.lab.take_lost();
@@ -178,7 +178,7 @@ impl Runner<'_> {
         result.parameters = std::mem::take(&mut ctx.parameters);
         self.before.lost.extend(self.lab.take_lost());
         // A KME that has answered all of it and then is not there may have been restarted by somebody.
-        let unheard = self.lab.unanswered() > unanswered || self.lab.refused() > refused;
+        let unheard = self.lab.unheard() > unheard || self.lab.refused() > refused;
         self.sane = false;
         let twice = self.before.away;
         // After an interruption no request goes out, which says nothing of the KME.
@@ -359,7 +359,7 @@ impl Runner<'_> {
         for finding in tally.iter().flat_map(|tally| &tally.findings) {
             let level = finding.level.unwrap_or(case.level);
             checks.push(Check {
-                part: format!("exchange {}", finding.exchange),
+                part: format!("{EXCHANGE}{}", finding.exchange),
                 verdict: judged(false, level, &self.fail_on),
                 level: finding.level.map(|level| format!("{level:?}")).unwrap_or_default(),
                 accepted: finding.accepted.to_owned(),

@@ -182,13 +182,15 @@ pub(crate) fn conclude(report: &mut Report, interrupted: bool) {
     let failures = report.cases.iter().filter(|case| case.verdict == Verdict::Fail);
     let failed: BTreeSet<String> = failures.flat_map(|case| breached(case, Verdict::Fail)).collect();
     let gone = report.observations.contains_key(GONE);
+    // What was left out says nothing, whatever the run was ended by.
+    let early = gone || report.cases.iter().any(|case| case.status == "queued");
     let any = |verdict| report.cases.iter().any(|case| case.verdict == verdict);
     // Nothing judged at all is no success.
     let judged = any(Verdict::Pass) || any(Verdict::Warn) || any(Verdict::Fail);
     let doubtful = any(Verdict::Inconc)
         || !judged
         || interrupted
-        || gone
+        || early
         || report.ledger.over_budget > 0
         || !report.ics.contradictions.is_empty();
     // What the KMEs do, whoever expected it.
@@ -205,7 +207,7 @@ pub(crate) fn conclude(report: &mut Report, interrupted: bool) {
         () if doubtful => 3,
         () => 0,
     };
-    if interrupted || gone {
+    if interrupted || early {
         "partial".clone_into(&mut report.validity);
     }
     report.summary.outcome = outcome.to_owned();

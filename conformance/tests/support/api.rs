@@ -65,6 +65,8 @@ pub(crate) fn answer(asked: &Asked, state: &Mutex<State>) -> Said {
         said.body = String::from_utf8_lossy(&said.body).replace(from, to).into_bytes();
     };
     match fault {
+        "H37" if asked.kme == "kme-b" && asked.target.ends_with("status") => said = error(503, "later"),
+        "H38" if asked.kme == "kme-b" && asked.target.ends_with("status") => said = error(404, "for masters only"),
         "B62" if asked.method == "GET" && !asked.target.ends_with("status") => said = error(400, "POST only"),
         "B45" if asked.method == "GET" && !asked.target.ends_with("status") => said = error(404, "POST only"),
         "B46" if asked.target.contains("dec_keys") => said = error(503, "not now"),
@@ -574,7 +576,8 @@ fn collect(asked: &Asked, caller: &str, peer: &str, ids: &[String], state: &mut 
         }
         let wait = match fault {
             "M110" => 3000,
-            "B29" | "B44" | "M163" | "M164" => 150,
+            "B29" => 500,
+            "B44" | "M163" | "M164" => 150,
             _ => 0,
         };
         let early = key.since.elapsed() < Duration::from_millis(wait);

@@ -105,10 +105,12 @@ impl Pair {
             "[hooks]\nlink_down = \"true\"\nlink_up = \"true\"\ndrain_a = \"touch {here}/drained\"\nrefill_a = \"rm {here}/drained\"\n\
              restart_a = \"touch {here}/restarted\"\nclock_forward = \"touch {here}/later\"\n"
         );
+        // Half of it is to be longer than a handshake takes on a loaded machine.
+        let settle = if fault == "B29" { "settle_ms = 1000" } else { "settle_ms = 300" };
         let toml = toml
             .replace("# allow_destructive", "allow_destructive")
             .replace("[hooks]\n", &hooks)
-            .replace("settle_ms = 2000", "settle_ms = 300")
+            .replace("settle_ms = 2000", settle)
             .replace("response_s = 10", "response_s = 5")
             .replace("# return_s = 30", "return_s = 5")
             .replace("body_timeout_s = 30", "body_timeout_s = 4")
@@ -209,10 +211,21 @@ fn connection(kme: &'static str, tcp: TcpStream, tls: &Arc<ServerConfig>, state:
     let _ = tcp.set_read_timeout(Some(Duration::from_millis(patience)));
     let Ok(mut session) = ServerConnection::new(tls.clone()) else { return };
     let mut tcp = tcp;
+    // A ClientHello of TLS 1.1 is the end of it.
+    let mut hello = [0; 11];
+    if fault == "H35" && kme == "kme-a" && tcp.peek(&mut hello).is_ok() && hello[9..] == [3, 2] {
+        lock(state).dead = true;
+        return;
+    }
     while session.is_handshaking() {
         if session.complete_io(&mut tcp).is_err() {
             // The alert, if there is one.
             let _ = session.write_tls(&mut tcp);
+            if fault == "H36" && kme == "kme-a" {
+                lock(state).dead = true;
+                // What is unread would turn the end into a reset.
+                let _ = tcp.read(&mut [0; 4096]);
+            }
             return;
         }
     }

@@ -13,7 +13,7 @@ use crate::sae::task::{Role, Task};
 pub(super) const CASES: &[Case] = &[
     Case::new("SAE14-ERR-001", Level::H, Impact::Quality, "401 is not retried in a loop")
         .basis(&[], &["A-19"])
-        .does("401 to every request", "at most 5 requests, and an end")
+        .does("401 to every request", "at most 5 requests, and an end, or at least no further one")
         .kills(&["C43"])
         .run_sae(unauthorised),
     Case::new("SAE14-ERR-002", Level::H, Impact::Quality, "503 and connection loss: tries are bounded, with pauses")
@@ -60,10 +60,9 @@ fn gives_up(t: &mut Bench<'_>, part: &str, act: &Act, most: u64) -> Result<(), S
         return Err(Stop::Inconclusive(format!("the SAE sent no request: {}", act.text())));
     };
     let tries = act.journal.tries();
-    let accepted = format!("at most {most} requests, and an end");
     if act.ended {
         let met = tries <= most && act.outcome.end != End::TimedOut;
-        t.check(part, met, &accepted, act.text());
+        t.check(part, met, &format!("at most {most} requests, and an end"), act.text());
         return Ok(());
     }
     let (busy, silent) = (last - first, act.watched_until - last);
@@ -73,6 +72,7 @@ fn gives_up(t: &mut Bench<'_>, part: &str, act: &Act, most: u64) -> Result<(), S
             "{part}: {seen}: whether it goes on is not seen without an end of the process; a longer [client] timeout_s may show it"
         )));
     }
+    let accepted = format!("at most {most} requests, and no further one while it was watched (its end is not seen)");
     t.check(part, tries <= most, &accepted, seen);
     Ok(())
 }
