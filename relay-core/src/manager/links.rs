@@ -290,7 +290,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn put_back(&mut self, key: KmaKey) -> Result<(), S::Error> {
         let Some(link) = self.links.get_mut(&key.link) else { return Ok(()) };
         link.insert_outgoing(&key);
-        self.resume_relays();
+        // Relays go on after their pause: at once, they would take this pad from each other again and again.
         self.pools_wanting = true;
         self.link_key_event(Pool::Outgoing, key.id, KeyEvent::PutBack);
         self.put(StoredKey::Outgoing(key))
