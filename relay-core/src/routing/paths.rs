@@ -40,6 +40,9 @@ impl Path {
     }
 }
 
+/// Whether a path may pass from one node to its neighbour.
+pub type MayPass<'a> = &'a dyn Fn(&KmId, &KmId) -> bool;
+
 /// What a path has to keep to.
 #[derive(Clone, Copy, Default)]
 pub struct Constraints<'a> {
@@ -48,7 +51,7 @@ pub struct Constraints<'a> {
     /// Which nodes may be between the ends.
     pub node: Option<&'a dyn Fn(&KmId) -> bool>,
     /// Between which neighbours a path may pass, in either direction.
-    pub hop: Option<&'a dyn Fn(&KmId, &KmId) -> bool>,
+    pub hop: Option<MayPass<'a>>,
     /// Which links may be used; asked for what each end advertises.
     pub link: Option<&'a dyn Fn(&LinkAdvert) -> bool>,
 }
