@@ -174,6 +174,8 @@ pub struct RelayMessage {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RelayStep {
+    /// From the source to the destination itself, before anything else: what will come, and over which paths.
+    Announce(RelayAnnouncement),
     /// Onwards: set a pad aside for the next hop.
     Reserve(RelayReservation),
     /// Backwards: all hops from here on have done so.
@@ -199,6 +201,21 @@ pub enum RelayStep {
     },
 }
 
+/// What source and destination agree on, so that no node on the way can bring the destination anything else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayAnnouncement {
+    /// How many parts give the key.
+    pub needed: u8,
+    /// The path of each part, from the source to the destination.
+    pub paths: Vec<Vec<KmId>>,
+    /// The length of what will be relayed, in octets.
+    pub octets: u32,
+    /// When the relayed key is deleted if unused, at both ends.
+    pub expires: WallTime,
+    /// Keys that the source relayed to this destination with lower identifiers are used or gone.
+    pub spent_below: KeyId,
+}
+
 /// What every node on the path must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayReservation {
@@ -218,8 +235,6 @@ pub struct RelayReservation {
     pub octets: u32,
     /// When the relayed key is deleted if unused, at both ends.
     pub expires: WallTime,
-    /// Keys that the source relayed to this destination with lower identifiers are used or gone.
-    pub spent_below: KeyId,
     /// The link of the pad of this hop.
     pub link: LinkId,
     /// The pad that the sender has set aside for this hop.
@@ -244,12 +259,22 @@ pub enum RelayRefusal {
     NotWanted,
     /// Too many relays are under way.
     TooMany,
+    /// No answer came in time.
+    Late,
 }
 
 impl RelayRefusal {
     /// Every reason, for tables and decoders.
-    pub const ALL: [Self; 7] =
-        [Self::NoKey, Self::NoConnection, Self::BadPath, Self::BadPad, Self::NotReserved, Self::NotWanted, Self::TooMany];
+    pub const ALL: [Self; 8] = [
+        Self::NoKey,
+        Self::NoConnection,
+        Self::BadPath,
+        Self::BadPad,
+        Self::NotReserved,
+        Self::NotWanted,
+        Self::TooMany,
+        Self::Late,
+    ];
 
     /// The reason as text.
     #[must_use]
@@ -262,6 +287,7 @@ impl RelayRefusal {
             Self::NotReserved => "nothing is reserved under that name",
             Self::NotWanted => "the destination does not take the key",
             Self::TooMany => "too many relays are under way",
+            Self::Late => "no answer came in time",
         }
     }
 }

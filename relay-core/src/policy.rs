@@ -208,6 +208,7 @@ impl<'a> Decision<'a> {
         route(&Constraints {
             max_hops: terms.max_hops,
             node: (!terms.nodes.is_any()).then_some(&node as &dyn Fn(&KmId) -> bool),
+            hop: None,
             link: terms.ask_for_links().then_some(&link as &dyn Fn(&LinkAdvert) -> bool),
         })
     }

@@ -77,7 +77,8 @@ fn a_node_without_key_refuses_and_what_was_set_aside_is_free_again() {
     world.run(2_000);
     assert!(matches!(world.answer(order), Some(Answer::Refused(Refusal::NotEnoughKeys))));
     world.left[2] = 10_000;
-    world.run(10_000);
+    // By then it has tried again.
+    world.run(20_000);
     let order = world.supply(0, 3);
     world.run(5_000);
     key(&mut world, order);
@@ -208,7 +209,7 @@ fn no_crash_breaks_a_promise() {
 #[test]
 fn no_change_on_the_way_breaks_a_promise() {
     let mut noticed = 0;
-    for bit in [0, 1, 2, 3, 4, 5, 7, 10, 14, 35] {
+    for bit in (0..28).step_by(3).chain([2, 4, 8, 10, 14, 22]) {
         let worlds = at_each_message(4, &LINE, 3, Fault::Change(bit), |_| {});
         noticed += worlds.iter().filter(|world| !world.misbehaviour.is_empty() || !world.failures.is_empty()).count();
     }

@@ -3,10 +3,11 @@
 //! A link key is set aside for tags at a time: each tag has 32 octets of it for itself, so that a forgery succeeds by chance
 //! only, whatever the forger can compute. The receiver takes each place of such a key once, so nothing can be said twice.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::time::Instant;
 
 use itu_y3803::message::Proof;
-use itu_y3803::{KeyEvent, KeyId, KmId, KmaKey, LinkId, RandomSource};
+use itu_y3803::{KeyEvent, KeyId, KmId, KmaKey, RandomSource, WallTime};
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit;
 use subtle::ConstantTimeEq;
@@ -22,12 +23,14 @@ const MAX_RECEIVING: usize = 4;
 #[derive(Default)]
 pub(super) struct TagKeys {
     sending: Option<Sending>,
-    receiving: BTreeMap<KeyId, Receiving>,
+    /// In the order in which they were begun.
+    receiving: VecDeque<Receiving>,
 }
 
 struct Sending {
     key: KmaKey,
     next: usize,
+    begun: Instant,
 }
 
 struct Receiving {
@@ -36,22 +39,34 @@ struct Receiving {
 }
 
 impl TagKeys {
-    /// The link key in use for sending: the neighbour needs its copy.
-    pub(super) fn sending(&self) -> Option<KeyId> {
-        self.sending.as_ref().map(|sending| sending.key.id)
+    /// The link key in use for sending, if it was begun after `since`: the neighbour may not have taken its copy out yet.
+    pub(super) fn begun(&self, since: Option<Instant>) -> Option<KeyId> {
+        self.sending.as_ref().filter(|sending| since.is_none_or(|since| sending.begun > since)).map(|sending| sending.key.id)
     }
 
-    fn sign(&mut self, message: &[u8]) -> Option<(KeyId, u32, [u8; 16])> {
-        let sending = self.sending.as_mut()?;
-        let place = sending.next;
-        let tag = tag(&sending.key, place, message)?;
-        sending.key.material.wipe(octets(place));
-        sending.next += 1;
-        Some((sending.key.id, u32::try_from(place).ok()?, tag))
+    /// A tag under the next place; `None` when there is none left that the neighbour surely has.
+    fn sign(&mut self, usable_until: WallTime, message: &[u8]) -> Option<(KeyId, u32, [u8; 16])> {
+        let sending = self.sending.as_mut().filter(|sending| sending.key.expires > usable_until);
+        let signed = sending.and_then(|sending| {
+            let place = sending.next;
+            let tag = tag(&sending.key, place, message)?;
+            sending.key.material.wipe(octets(place));
+            sending.next += 1;
+            Some((sending.key.id, u32::try_from(place).ok()?, tag))
+        });
+        if signed.is_none() {
+            self.sending = None;
+        }
+        signed
     }
 }
 
 impl Receiving {
+    fn new(key: KmaKey) -> Self {
+        let used = vec![false; key.material.size().octets() / TAG_KEY_OCTETS];
+        Self { key, used }
+    }
+
     /// Whether the tag fits a place that was not used; the place is used then.
     fn verify(&mut self, proof: &Proof, message: &[u8]) -> bool {
         let place = proof.place as usize;
@@ -79,12 +94,13 @@ fn tag(key: &KmaKey, place: usize, message: &[u8]) -> Option<[u8; 16]> {
 impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// A proof for a message to `peer`; `None` when there is no link key for it.
     pub(super) fn prove(&mut self, now: Now, peer: &KmId, message: &[u8]) -> Result<Option<Proof>, S::Error> {
+        let usable_until = now.wall.after(self.config.clock_skew);
         for renewed in [false, true] {
             if renewed && !self.renew_tag_key(now, peer)? {
                 break;
             }
             for link in self.links.values_mut().filter(|link| link.peer == *peer && !link.is_relayed()) {
-                if let Some((key, place, tag)) = link.tag_keys.sign(message) {
+                if let Some((key, place, tag)) = link.tag_keys.sign(usable_until, message) {
                     return Ok(Some(Proof { link: link.id.clone(), key, place, tag }));
                 }
             }
@@ -101,7 +117,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.link_key_event(Pool::Outgoing, id, event);
         }
         if let Some(link) = self.links.get_mut(&link) {
-            link.tag_keys.sending = Some(Sending { key, next: 0 });
+            link.tag_keys.sending = Some(Sending { key, next: 0, begun: now.instant });
         }
         Ok(true)
     }
@@ -113,32 +129,43 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.misbehaviour(from, Misbehaviour::ForeignLink);
             return Ok(false);
         };
-        let here = link.tag_keys.receiving.contains_key(&proof.key);
-        if !here && !self.begin_tag_key(&proof.link, proof.key)? {
-            return Ok(false);
+        if let Some(at) = link.tag_keys.receiving.iter().position(|receiving| receiving.key.id == proof.key) {
+            let receiving = &mut link.tag_keys.receiving[at];
+            let fits = receiving.verify(proof, message);
+            if receiving.used.iter().all(|used| *used) {
+                link.tag_keys.receiving.remove(at);
+            }
+            if !fits {
+                self.misbehaviour(from, Misbehaviour::WrongTag);
+            }
+            return Ok(fits);
         }
-        let Some(link) = self.links.get_mut(&proof.link) else { return Ok(false) };
-        let fits = link.tag_keys.receiving.get_mut(&proof.key).is_some_and(|key| key.verify(proof, message));
-        if !fits {
-            self.misbehaviour(from, Misbehaviour::WrongTag);
-        }
-        Ok(fits)
+        self.begin_tag_key(from, proof, message)
     }
 
-    fn begin_tag_key(&mut self, link: &LinkId, id: KeyId) -> Result<bool, S::Error> {
-        if !self.links.get_mut(link).is_some_and(|link| link.remove_incoming(id)) {
+    /// The neighbour begins to use a link key for tags. It leaves the store only if the tag fits: who has no key burns none.
+    fn begin_tag_key(&mut self, from: &KmId, proof: &Proof, message: &[u8]) -> Result<bool, S::Error> {
+        if !self.links.get_mut(&proof.link).is_some_and(|link| link.remove_incoming(proof.key)) {
             return Ok(false);
         }
-        let Some(StoredKey::Incoming(key)) = self.take(Pool::Incoming, id)? else { return Ok(false) };
-        self.spend(Pool::Incoming, &key, Use::Authentication);
-        for event in [KeyEvent::Reserve, KeyEvent::Use, KeyEvent::Finish] {
-            self.link_key_event(Pool::Incoming, id, event);
+        let Some(StoredKey::Incoming(key)) = self.take(Pool::Incoming, proof.key)? else { return Ok(false) };
+        let mut receiving = Receiving::new(key);
+        if !receiving.verify(proof, message) {
+            if let Some(link) = self.links.get_mut(&proof.link) {
+                link.insert_incoming(proof.key);
+            }
+            self.put(StoredKey::Incoming(receiving.key))?;
+            self.misbehaviour(from, Misbehaviour::WrongTag);
+            return Ok(false);
         }
-        let used = vec![false; key.material.size().octets() / TAG_KEY_OCTETS];
-        if let Some(link) = self.links.get_mut(link) {
-            link.tag_keys.receiving.insert(id, Receiving { key, used });
-            while link.tag_keys.receiving.len() > MAX_RECEIVING {
-                link.tag_keys.receiving.pop_first();
+        self.spend(Pool::Incoming, &receiving.key, Use::Authentication);
+        for event in [KeyEvent::Reserve, KeyEvent::Use, KeyEvent::Finish] {
+            self.link_key_event(Pool::Incoming, proof.key, event);
+        }
+        if let Some(link) = self.links.get_mut(&proof.link) {
+            link.tag_keys.receiving.push_back(receiving);
+            if link.tag_keys.receiving.len() > MAX_RECEIVING {
+                link.tag_keys.receiving.pop_front();
             }
         }
         Ok(true)

@@ -230,7 +230,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             let qkd_keys = group.iter().map(|key| key.id).collect();
             let expires = now.wall.after(self.config.link_key_life);
             let Some(joined) = KmaKey::from_qkd_keys(key, peer.clone(), id.clone(), group, now.wall, expires) else { break };
-            let offer = KeyOffer { link: id.clone(), key, qkd_keys, size, expires, spent_below: self.spent_below(id, key) };
+            let offer = KeyOffer { link: id.clone(), key, qkd_keys, size, expires, spent_below: self.spent_below(now, id, key) };
             let offered = Offered {
                 key: joined,
                 offer: offer.clone(),
@@ -245,12 +245,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     /// The lowest link key that this node may still use or has just used: the neighbour needs nothing below it.
-    pub(super) fn spent_below(&self, id: &LinkId, newest: KeyId) -> KeyId {
+    pub(super) fn spent_below(&self, now: Now, id: &LinkId, newest: KeyId) -> KeyId {
         let Some(link) = self.links.get(id) else { return newest };
         let stored = link.outgoing.keys().next().copied();
         let offered = link.offers.keys().next().copied();
         let in_flight = self.binding.values().filter_map(|binding| binding.lowest_pad(id)).min();
-        let tags = link.tag_keys.sending();
+        // Once begun, the other end has taken its copy out.
+        let tags = link.tag_keys.begun(now.instant.checked_sub(self.config.give_up));
         let relays = self.relays.lowest_in_use(id);
         [stored, offered, in_flight, tags, relays].into_iter().flatten().min().unwrap_or(newest)
     }
@@ -289,6 +290,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn put_back(&mut self, key: KmaKey) -> Result<(), S::Error> {
         let Some(link) = self.links.get_mut(&key.link) else { return Ok(()) };
         link.insert_outgoing(&key);
+        // Relays go on after their pause: at once, they would take this pad from each other again and again.
+        self.pools_wanting = true;
         self.link_key_event(Pool::Outgoing, key.id, KeyEvent::PutBack);
         self.put(StoredKey::Outgoing(key))
     }

@@ -290,8 +290,8 @@ pub enum Output {
         to: KmId,
         /// So many, with no node in common but their ends.
         paths: u8,
-        /// Nodes that refused a relay of late: others are better, if there are any.
-        avoid: Vec<KmId>,
+        /// Hops that a node refused of late: other ways are better, if there are any.
+        avoid: Vec<(KmId, KmId)>,
     },
     /// Keys for the application of this order.
     Supplied {
@@ -614,10 +614,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 self.peer_up(&peer, now);
                 Ok(())
             }
-            Input::PeerDown { peer } => {
-                self.peer_down(&peer);
-                Ok(())
-            }
+            Input::PeerDown { peer } => self.peer_down(now, &peer),
             Input::Message { from, message } => self.message(now, &from, message),
             Input::Drawn { link, keys } => {
                 self.drawn(now, &link, keys);

@@ -61,10 +61,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.pools_wanting = true;
     }
 
-    pub(super) fn peer_down(&mut self, id: &KmId) {
+    pub(super) fn peer_down(&mut self, now: Now, id: &KmId) -> Result<(), S::Error> {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.up = false;
         }
+        self.fail_relays_over(now, id)
     }
 
     /// Greets whoever has not greeted yet: the first greeting may have been lost.

@@ -110,7 +110,7 @@ pub use lsa::{Label, Limits, LinkAdvert, Lsa, LsaAuth, MAX_LABEL_OCTETS, MAX_TAG
 pub use lsdb::MAX_AGE;
 pub use metric::{Cost, Fill, FillMetric, HopCount, LinkStatus, Metric};
 pub use own::REFRESH;
-pub use paths::{Constraints, Hop, Path};
+pub use paths::{Constraints, Hop, MayPass, Path};
 pub use schedule::SpfDelays;
 pub use spf::{Change, Graph, ShortestPaths};
 pub use suppression::FULL_CLASS;

@@ -40,6 +40,9 @@ impl Path {
     }
 }
 
+/// Whether a path may pass from one node to its neighbour.
+pub type MayPass<'a> = &'a dyn Fn(&KmId, &KmId) -> bool;
+
 /// What a path has to keep to.
 #[derive(Clone, Copy, Default)]
 pub struct Constraints<'a> {
@@ -47,6 +50,8 @@ pub struct Constraints<'a> {
     pub max_hops: Option<usize>,
     /// Which nodes may be between the ends.
     pub node: Option<&'a dyn Fn(&KmId) -> bool>,
+    /// Between which neighbours a path may pass, in either direction.
+    pub hop: Option<MayPass<'a>>,
     /// Which links may be used; asked for what each end advertises.
     pub link: Option<&'a dyn Fn(&LinkAdvert) -> bool>,
 }
@@ -56,6 +61,7 @@ impl fmt::Debug for Constraints<'_> {
         f.debug_struct("Constraints")
             .field("max_hops", &self.max_hops)
             .field("node", &self.node.is_some())
+            .field("hop", &self.hop.is_some())
             .field("link", &self.link.is_some())
             .finish()
     }
@@ -63,7 +69,7 @@ impl fmt::Debug for Constraints<'_> {
 
 impl Constraints<'_> {
     pub(super) fn is_none(&self) -> bool {
-        self.max_hops.is_none() && self.node.is_none() && self.link.is_none()
+        self.max_hops.is_none() && self.node.is_none() && self.hop.is_none() && self.link.is_none()
     }
 
     /// Whether nodes and number of hops are as wanted.
@@ -142,7 +148,8 @@ impl Search<'_> {
                 .link
                 .is_none_or(|may| adverts(self.database, ends[0], ends[1], link).is_some_and(|ends| ends.into_iter().all(may)))
         };
-        node_may(node) && node_may(edge.to) && link_may()
+        let hop_may = self.constraints.hop.is_none_or(|may| may(ends[0], ends[1]) && may(ends[1], ends[0]));
+        node_may(node) && node_may(edge.to) && hop_may && link_may()
     }
 
     fn lower_bounds(&self, target: u32) -> LowerBounds<'_> {

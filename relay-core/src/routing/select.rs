@@ -80,6 +80,9 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
         for hop in &path.hops {
             cost = cost.saturating_add(self.topology.cost(at, &hop.to, &hop.link)?);
             let ends = adverts(&self.database, at, &hop.to, &hop.link)?;
+            if constraints.hop.is_some_and(|may| !may(at, &hop.to) || !may(&hop.to, at)) {
+                return None;
+            }
             if constraints.link.is_some_and(|may| !ends.into_iter().all(may)) {
                 return None;
             }

@@ -335,12 +335,11 @@ impl World {
             }
             Output::RouteWanted { pool, to, paths: number, avoid } => {
                 let mut paths = Vec::new();
-                let mut taken = avoid;
                 for _ in 0..number {
-                    // What refused of late is better than nothing.
-                    let path = self.path(node, index(&to), &taken).or_else(|| self.path(node, index(&to), &between(&paths)));
+                    let taken = between(&paths);
+                    // What was refused of late is better than nothing.
+                    let path = self.path(node, index(&to), &taken, &avoid).or_else(|| self.path(node, index(&to), &taken, &[]));
                     paths.extend(path);
-                    taken.extend(between(&paths));
                 }
                 self.after(1, What::Input { node, input: Input::Route { pool, paths } });
             }
@@ -409,12 +408,13 @@ impl World {
     }
 
     /// The shortest way that is open.
-    fn path(&self, from: usize, to: usize, avoid: &[KmId]) -> Option<Vec<KmId>> {
+    fn path(&self, from: usize, to: usize, taken: &[KmId], avoid: &[(KmId, KmId)]) -> Option<Vec<KmId>> {
         let mut before = HashMap::from([(from, from)]);
         let mut queue = VecDeque::from([from]);
         while let Some(node) = queue.pop_front() {
             for next in self.neighbours(node) {
-                let open = next == to || !self.closed.contains(&next) && !avoid.contains(&km(next));
+                let open = next == to || !self.closed.contains(&next) && !taken.contains(&km(next));
+                let open = open && !avoid.contains(&(km(node), km(next)));
                 if open && !before.contains_key(&next) {
                     before.insert(next, node);
                     queue.push_back(next);
@@ -467,7 +467,7 @@ fn again(message: &KmMessage) -> KmMessage {
 fn changed(mut message: KmMessage, bit: u32) -> KmMessage {
     let Body::Relay(relay) = &mut message.body else { return message };
     let flip = |octets: &mut [u8]| {
-        let at = bit as usize % (octets.len() * 8);
+        let at = (bit / 4) as usize % (octets.len() * 8);
         octets[at / 8] ^= 1 << (at % 8);
     };
     let id = |id: &mut KeyId| {
@@ -475,40 +475,31 @@ fn changed(mut message: KmMessage, bit: u32) -> KmMessage {
         flip(&mut octets);
         *id = KeyId::from_octets(octets);
     };
-    if bit.is_multiple_of(5) {
-        id(&mut relay.relay);
-        return message;
-    }
-    if bit.is_multiple_of(7)
-        && let Some(proof) = &mut relay.proof
-    {
-        match bit % 3 {
+    match (bit % 4, &mut relay.proof, &mut relay.step) {
+        (0, Some(proof), _) => match bit / 4 % 3 {
             0 => flip(&mut proof.tag),
             1 => proof.place ^= 1,
             _ => id(&mut proof.key),
-        }
-        return message;
-    }
-    match &mut relay.step {
-        RelayStep::Reserve(reservation) => match bit % 6 {
+        },
+        (1, ..) => id(&mut relay.relay),
+        (_, _, RelayStep::Announce(announcement)) => match bit / 4 % 3 {
+            0 => announcement.octets ^= 16,
+            1 => id(&mut announcement.spent_below),
+            _ => announcement.paths.iter_mut().for_each(|path| path.reverse()),
+        },
+        (_, _, RelayStep::Reserve(reservation)) => match bit / 4 % 7 {
             0 => reservation.octets ^= 1 << (bit % 12),
-            1 if bit.is_multiple_of(4) => reservation.part ^= 3,
             1 => reservation.expires = reservation.expires.after(Duration::from_secs(1)),
             2 => id(&mut reservation.pad),
-            3 => id(&mut reservation.spent_below),
+            3 => id(&mut reservation.key),
             4 => reservation.path.reverse(),
+            5 => reservation.part ^= 3,
             _ => reservation.hop ^= 1,
         },
-        RelayStep::Refused { at, .. } => *at = km(7),
-        RelayStep::Key { sealed, tag } => {
-            if bit.is_multiple_of(2) {
-                flip(sealed);
-            } else {
-                flip(tag);
-            }
-        }
-        RelayStep::Complete { tag } => flip(tag),
-        step => *step = RelayStep::Complete { tag: [0; 16] },
+        (_, _, RelayStep::Refused { at, .. }) => *at = km(7),
+        (part, _, RelayStep::Key { sealed, tag }) => flip(if part == 2 { sealed } else { tag }),
+        (_, _, RelayStep::Complete { tag }) => flip(tag),
+        (_, _, step) => *step = RelayStep::Complete { tag: [0; 16] },
     }
     message
 }

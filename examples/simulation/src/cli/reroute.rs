@@ -95,6 +95,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     row("orders served", report.supplied.to_string());
     row("messages of routers from cut to return", advertised.to_string());
     row("changes of the pair's route in all", switches.to_string());
+    for (reason, number) in &report.not_relayed {
+        table.row([format!("relays refused: {reason}"), number.to_string()]);
+    }
     print!("{table}");
     if let Some((_, path)) = first_other {
         println!("\nthe other route: {}", path.iter().map(|&node| name(node)).collect::<Vec<_>>().join(" - "));

@@ -58,12 +58,12 @@ impl Node {
         }
     }
 
-    /// As many paths as there are, up to `number`, without common nodes, and if possible without those that are to be avoided.
-    fn routes(&mut self, now: Instant, to: &KmId, number: u8, avoid: &[KmId]) -> Vec<Vec<KmId>> {
+    /// As many paths as there are, up to `number`, without common nodes, and if possible without the hops that are to be avoided.
+    fn routes(&mut self, now: Instant, to: &KmId, number: u8, avoid: &[(KmId, KmId)]) -> Vec<Vec<KmId>> {
         let Some(engines) = &mut self.engines else { return Vec::new() };
-        let other = |node: &KmId| !avoid.contains(node);
+        let other = |a: &KmId, b: &KmId| !avoid.iter().any(|(from, to)| from == a && to == b);
         let none = Constraints::default();
-        let avoiding = if avoid.is_empty() { none } else { Constraints { node: Some(&other), ..none } };
+        let avoiding = if avoid.is_empty() { none } else { Constraints { hop: Some(&other), ..none } };
         let mut paths = Vec::new();
         for constraints in [&avoiding, &none] {
             if number > 1 {

@@ -1,15 +1,14 @@
-//! Relays that come through here, or end here.
+//! Relays that come through here, and the last hop of those that end here.
 
 use std::time::Instant;
 
 use itu_y3803::message::{Body, MAX_SEALED_OCTETS, RelayMessage, RelayRefusal, RelayReservation, RelayStep};
-use itu_y3803::{Incarnation, KeyEvent, KeyId, KeyMaterial, KmId, KmaKey, LinkId, RandomSource};
+use itu_y3803::{Incarnation, KeyEvent, KeyId, KmId, KmaKey, RandomSource};
 
-use super::super::{Event, KeyManager, Misbehaviour, Now, Use};
-use super::source::{overhead, relayed_link_key};
-use super::{Sharing, is_path, pool_name, words};
+use super::super::{KeyManager, Misbehaviour, Now, Use};
+use super::source::overhead;
+use super::{Sharing, is_path, words};
 use crate::pad::{Pad, Sealed, TAG_KEY_OCTETS};
-use crate::shares::Share;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 /// A relay that comes through here, or ends here.
@@ -39,24 +38,6 @@ enum Stage {
     Ready,
     /// The key went on, or has arrived.
     Done,
-}
-
-/// A key for here whose parts come over several paths.
-pub(super) struct Gathering {
-    pub(super) give_up: Instant,
-    /// Of the first part that arrived: the others have to agree in what concerns the key.
-    reservation: RelayReservation,
-    shares: Vec<Share>,
-    /// Whom to tell, and by which name of the relay.
-    arrived: Vec<(KmId, KeyId)>,
-    /// Once the key is stored.
-    complete: Option<[u8; 16]>,
-}
-
-impl Gathering {
-    pub(super) fn source(&self) -> &KmId {
-        &self.reservation.path[0]
-    }
 }
 
 impl Passing {
@@ -105,12 +86,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let (hop, octets) = (usize::from(reservation.hop), reservation.octets as usize);
         let here = path.get(hop) == Some(&self.config.id) && path.get(hop.wrapping_sub(1)) == Some(from);
         let known = self.relays.outbound.contains_key(&relay) || self.relays.passing.contains_key(&relay);
-        if !is_path(path) || !here || known {
+        // The names of this node's own relays are for itself to give.
+        let life = Incarnation::split(relay).0;
+        let foreign = life == self.notes.incarnation || life != Incarnation::split(reservation.key).0;
+        if !is_path(path) || !here || known || foreign {
             return Ok(Err(RelayRefusal::BadPath));
         }
         let Some(sharing) = Sharing::new(*needed, *of).filter(|_| (1..=*of).contains(&reservation.part)) else {
             return Ok(Err(RelayRefusal::BadPath));
         };
+        self.supersede(from, reservation)?;
         if self.relays.passing.values().filter(|passing| passing.from == *from).count() >= self.config.max_passing {
             return Ok(Err(RelayRefusal::TooMany));
         }
@@ -122,7 +107,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(Err(RelayRefusal::BadPad));
         }
         let Some(next) = path.get(hop + 1) else {
-            let wanted = now.wall < reservation.expires && self.admit_relayed_key(relay, reservation)?;
+            let wanted = now.wall < reservation.expires && self.is_expected(reservation);
             return Ok(if wanted { Ok(None) } else { Err(RelayRefusal::NotWanted) });
         };
         if !self.is_up(next) {
@@ -141,27 +126,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(Ok(Some(Onward { to: next.clone(), reservation: onward, pad: Some(pad) })))
     }
 
-    /// The pool here of what this reservation brings.
-    fn pool_of(&self, reservation: &RelayReservation) -> Option<LinkId> {
-        let sharing = Sharing::new(reservation.needed, reservation.of)?;
-        pool_name(&self.config.id, reservation.path.first()?, sharing).filter(|pool| self.links.contains_key(pool))
-    }
-
-    /// Whether this node, as the destination, shares such key with the source, and this is not one it was told to forget.
-    fn admit_relayed_key(&mut self, relay: KeyId, reservation: &RelayReservation) -> Result<bool, S::Error> {
-        let RelayReservation { key, spent_below, .. } = *reservation;
-        let life = Incarnation::split(key).0;
-        let of_this_life = [relay, spent_below].iter().all(|id| Incarnation::split(*id).0 == life);
-        let current = reservation.path.first().and_then(|source| self.peers.get(source)).and_then(|peer| peer.current);
-        let Some(pool) = self.pool_of(reservation).filter(|_| of_this_life && current == Some(life)) else { return Ok(false) };
-        self.burn_spent(&pool, life, spent_below)?;
-        let floor = self.notes.offered.get(&pool).copied().filter(|floor| Incarnation::split(*floor).0 == life);
-        if floor.is_none_or(|floor| floor < spent_below) {
-            self.notes.offered.insert(pool.clone(), spent_below);
-            self.notes_changed = true;
-        }
-        let has_room = |link: &super::Link| !link.has_incoming(key) && link.incoming_len() < self.config.max_incoming;
-        Ok(floor.is_none_or(|floor| key >= floor) && self.links.get(&pool).is_some_and(has_room))
+    /// A neighbour that names a pad again has given up what it named it for before, and what was set aside for that is free.
+    fn supersede(&mut self, from: &KmId, reservation: &RelayReservation) -> Result<(), S::Error> {
+        let same = |passing: &Passing| {
+            let former = &passing.reservation;
+            passing.from == *from
+                && (&former.link, former.pad) == (&reservation.link, reservation.pad)
+                && passing.stage != Stage::Done
+        };
+        let former = self.relays.passing.iter().find(|(_, passing)| same(passing)).map(|(&relay, _)| relay);
+        former.map_or(Ok(()), |relay| self.drop_passing(relay))
     }
 
     /// All nodes further on have set a pad aside.
@@ -218,23 +192,28 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         sealed: Vec<u8>,
         tag: [u8; 16],
     ) -> Result<(), S::Error> {
-        let Some(passing) = self.relays.passing.get(&relay).filter(|passing| passing.from == *from) else {
-            return self.refuse_relay(now, from, relay, self.config.id.clone(), RelayRefusal::NotReserved);
-        };
-        if passing.stage != Stage::Ready {
-            // The same said again, or too early: whether all is reserved, the answers say.
-            return Ok(());
-        }
+        // Late, said again, or too early: an answer would cost key, and the source gives up in time.
+        let ready = |passing: &&Passing| passing.from == *from && passing.stage == Stage::Ready;
+        let Some(passing) = self.relays.passing.get(&relay).filter(ready) else { return Ok(()) };
         let came = passing.reservation.clone();
         let context = words::step(sender, from, &self.config.id, relay, &RelayStep::Reserve(came.clone()));
-        let Some(material) = self.open_relayed(&came, &context, &Sealed { octets: sealed, tag })? else {
+        let Some(pad) = self.take_incoming(&came)? else {
+            // The source has given it up since.
+            return self.drop_passing(relay);
+        };
+        let fits = sealed.len() == came.octets as usize;
+        let pad = Pad::new(pad).shortened_to(sealed.len()).ok().filter(|_| fits);
+        let Some(material) = pad.and_then(|pad| pad.open(&context, &Sealed { octets: sealed, tag }).ok()) else {
             self.misbehaviour(from, Misbehaviour::WrongTag);
             self.drop_passing(relay)?;
             return self.refuse_relay(now, from, relay, self.config.id.clone(), RelayRefusal::BadPad);
         };
         let Some(passing) = self.relays.passing.get_mut(&relay) else { return Ok(()) };
         passing.stage = Stage::Done;
-        let Some(onward) = &mut passing.onward else { return self.arrived(now, from, relay, came, material) };
+        let Some(onward) = &mut passing.onward else {
+            self.relays.passing.remove(&relay);
+            return self.arrived(now, from, relay, came, material);
+        };
         let (to, reservation) = (onward.to.clone(), onward.reservation.clone());
         if let Some(pad) = onward.pad.take() {
             self.send_key(&to, relay, reservation, pad, &material);
@@ -242,13 +221,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(())
     }
 
-    /// Opens what came under the pad of this hop, which is gone then.
-    fn open_relayed(
-        &mut self,
-        came: &RelayReservation,
-        context: &[u8],
-        sealed: &Sealed,
-    ) -> Result<Option<KeyMaterial>, S::Error> {
+    /// The pad of this hop, which is gone from the store then.
+    fn take_incoming(&mut self, came: &RelayReservation) -> Result<Option<KmaKey>, S::Error> {
         if !self.links.get_mut(&came.link).is_some_and(|link| link.remove_incoming(came.pad)) {
             return Ok(None);
         }
@@ -257,98 +231,6 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for event in [KeyEvent::Reserve, KeyEvent::Use, KeyEvent::Finish] {
             self.link_key_event(Pool::Incoming, came.pad, event);
         }
-        let fits = sealed.octets.len() == came.octets as usize;
-        let pad = Pad::new(pad).shortened_to(sealed.octets.len()).ok().filter(|_| fits);
-        Ok(pad.and_then(|pad| pad.open(context, sealed).ok()))
-    }
-
-    /// At the destination. With several paths, the key is put together when enough parts are there.
-    fn arrived(
-        &mut self,
-        now: Now,
-        from: &KmId,
-        relay: KeyId,
-        came: RelayReservation,
-        material: KeyMaterial,
-    ) -> Result<(), S::Error> {
-        let key = came.key;
-        if came.of == 1 {
-            let tag = self.store_relayed(now, relay, &came, &material)?;
-            return self.answer_arrived(now, vec![(from.clone(), relay)], tag);
-        }
-        let gathering = self.relays.gathering.entry(key).or_insert_with(|| Gathering {
-            give_up: now.instant + self.config.give_up,
-            reservation: came.clone(),
-            shares: Vec::new(),
-            arrived: Vec::new(),
-            complete: None,
-        });
-        let agrees = words::key(&gathering.reservation) == words::key(&came);
-        let twice = gathering.shares.iter().any(|share| share.number == came.part);
-        if !agrees || twice {
-            return self.refuse_relay(now, from, relay, self.config.id.clone(), RelayRefusal::NotWanted);
-        }
-        gathering.shares.push(Share { number: came.part, material });
-        gathering.arrived.push((from.clone(), relay));
-        if let Some(tag) = gathering.complete {
-            return self.answer_arrived(now, vec![(from.clone(), relay)], Some(tag));
-        }
-        let combined = Sharing::new(came.needed, came.of)
-            .and_then(|sharing| sharing.combine(&words::key(&came), &gathering.shares).ok())
-            .map(|combined| combined.secret);
-        let all_came = gathering.shares.len() == usize::from(came.of);
-        let arrived = gathering.arrived.clone();
-        match combined {
-            Some(secret) => {
-                let tag = self.store_relayed(now, relay, &came, &secret)?;
-                match (self.relays.gathering.get_mut(&key), tag) {
-                    // Parts that are still on their way get the same answer.
-                    (Some(gathering), Some(_)) if !all_came => gathering.complete = tag,
-                    _ => drop(self.relays.gathering.remove(&key)),
-                }
-                self.answer_arrived(now, arrived, tag)
-            }
-            None if all_came => {
-                self.relays.gathering.remove(&key);
-                self.answer_arrived(now, arrived, None)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The key is durable before the source hears of it. The tag to tell it with; `None` when it is not wanted any more.
-    fn store_relayed(
-        &mut self,
-        now: Now,
-        relay: KeyId,
-        came: &RelayReservation,
-        secret: &KeyMaterial,
-    ) -> Result<Option<[u8; 16]>, S::Error> {
-        if !self.admit_relayed_key(relay, came)? {
-            return Ok(None);
-        }
-        let (Some(pool), Some(tag)) = (self.pool_of(came), words::completion_tag(came, secret)) else { return Ok(None) };
-        let source = came.path[0].clone();
-        let expires = came.expires.min(now.wall.after(self.config.link_key_life + self.config.clock_skew));
-        let Some(key) = relayed_link_key(came.key, source, pool, secret, now, expires) else { return Ok(None) };
-        if let Some(link) = self.links.get_mut(&key.link) {
-            link.insert_incoming(came.key);
-        }
-        self.put(StoredKey::Incoming(key))?;
-        self.link_key_event(Pool::Incoming, came.key, KeyEvent::Confirm);
-        self.event(Event::Arrived { key: came.key, from: came.path[0].clone() });
-        Ok(Some(tag))
-    }
-
-    fn answer_arrived(&mut self, now: Now, arrived: Vec<(KmId, KeyId)>, tag: Option<[u8; 16]>) -> Result<(), S::Error> {
-        for (from, relay) in arrived {
-            match tag {
-                Some(tag) => {
-                    self.send(&from, Body::Relay(RelayMessage { relay, step: RelayStep::Complete { tag }, proof: None }))
-                }
-                None => self.refuse_relay(now, &from, relay, self.config.id.clone(), RelayRefusal::NotWanted)?,
-            }
-        }
-        Ok(())
+        Ok(Some(pad))
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!   source            trusted node          destination
+//!     │ ─── Announce ─────────────────────► │    directly: what will come, and which way
 //!     │ ─── Reserve ───► │ ─── Reserve ───► │    each sender takes a pad out of its store first
 //!     │ ◄── Reserved ─── │ ◄── Reserved ─── │    or Refused: what was set aside goes back
 //!     │ ─── Key ⊕ pad ─► │ ─── Key ⊕ pad ─► │    a pad that was used never goes back
@@ -16,9 +17,13 @@
 //! Complete a tag under 32 octets of what was relayed, for the source to check: it shows that the destination has the same
 //! key, and tells nothing of it. After any doubt pads and key are burnt, at both ends, and another relay starts.
 //!
+//! What was not announced by the source itself is not taken, so no node on the way can bring the destination a key of its own, or
+//! a key again that was used.
+//!
 //! A pool may want more than one path ([`Sharing`]): then each part of a key takes one of several paths that have no node
 //! in common. All parts are reserved before the first is sent; the key is there when as many as needed have arrived.
 
+mod arrival;
 mod hops;
 mod pool;
 mod source;
@@ -35,7 +40,8 @@ use super::{KeyManager, Misbehaviour, Now};
 use crate::shares::Sharing;
 use crate::store::KeyStore;
 
-use hops::{Gathering, Passing};
+use arrival::Expected;
+use hops::Passing;
 use source::{Bundle, Outbound};
 
 pub(super) use pool::{Relayed, pool_name};
@@ -51,16 +57,16 @@ pub(super) struct Relays {
     bundles: BTreeMap<KeyId, Bundle>,
     outbound: BTreeMap<KeyId, Outbound>,
     passing: BTreeMap<KeyId, Passing>,
-    /// Keys for here of which not all parts have arrived.
-    gathering: BTreeMap<KeyId, Gathering>,
+    /// Keys that were announced to come here.
+    expected: BTreeMap<KeyId, Expected>,
 }
 
 impl Relays {
     fn deadline(&self) -> Option<Instant> {
         let bundles = self.bundles.values().map(|bundle| bundle.give_up);
         let passing = self.passing.values().map(|passing| passing.give_up);
-        let gathering = self.gathering.values().map(|gathering| gathering.give_up);
-        bundles.chain(passing).chain(gathering).min()
+        let expected = self.expected.values().map(|expected| expected.give_up);
+        bundles.chain(passing).chain(expected).min()
     }
 
     /// The lowest link key of this link that the other end must keep for a relay, or relayed key that it may yet be told to use.
@@ -79,11 +85,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     pub(super) fn relay(&mut self, now: Now, from: &KmId, sender: Incarnation, message: RelayMessage) -> Result<(), S::Error> {
+        let RelayMessage { relay, step, proof } = message;
+        if let RelayStep::Announce(announcement) = step {
+            return self.announced(now, from, sender, relay, announcement);
+        }
         if !self.links.values().any(|link| link.peer == *from && !link.is_relayed()) {
             self.misbehaviour(from, Misbehaviour::NoNeighbour);
             return Ok(());
         }
-        let RelayMessage { relay, step, proof } = message;
         if matches!(step, RelayStep::Reserve(_) | RelayStep::Reserved | RelayStep::Refused { .. }) {
             let text = words::step(sender, from, &self.config.id, relay, &step);
             let Some(proof) = proof else {
@@ -129,14 +138,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let over: Vec<_> = bundles.iter().filter(|(_, bundle)| bundle.give_up <= now.instant).map(|(&id, _)| id).collect();
         for key in over {
             let at = self.relays.bundles[&key].destination.clone();
-            self.bundle_failed(now, key, at, RelayRefusal::NoConnection)?;
+            self.bundle_failed(now, key, at, RelayRefusal::Late)?;
         }
         let passing = &self.relays.passing;
         let over: Vec<_> = passing.iter().filter(|(_, passing)| passing.give_up <= now.instant).map(|(&id, _)| id).collect();
         for relay in over {
             self.drop_passing(relay)?;
         }
-        self.relays.gathering.retain(|_, gathering| gathering.give_up > now.instant);
+        self.relays.expected.retain(|_, expected| expected.give_up > now.instant);
         Ok(())
     }
 
@@ -155,7 +164,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for relay in concerned {
             self.drop_passing(relay)?;
         }
-        self.relays.gathering.retain(|_, gathering| gathering.source() != peer);
+        self.relays.expected.retain(|_, expected| expected.source() != peer);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use itu_y3803::{KmId, LinkId, RandomSource};
 
 use super::super::links::Link;
-use super::super::{KeyManager, Now, Output};
+use super::super::{Config, KeyManager, Now, Output};
 use super::{Sharing, is_path};
 use crate::store::KeyStore;
 
@@ -30,8 +30,8 @@ pub(in super::super) struct Relayed {
     short: bool,
     /// The router knew no way when it was last asked.
     unreachable: bool,
-    /// Nodes that refused of late, and until when others are preferred.
-    avoided: BTreeMap<KmId, Instant>,
+    /// Hops that were refused of late, and until when others are preferred.
+    avoided: BTreeMap<(KmId, KmId), Instant>,
 }
 
 impl Relayed {
@@ -48,13 +48,18 @@ impl Relayed {
         }
     }
 
+    /// While relays fail, one at a time tries: each costs tags.
+    fn at_once(&self, config: &Config) -> usize {
+        if self.failures > 0 { 1 } else { config.relays_at_once }
+    }
+
     pub(super) fn succeeded(&mut self) {
         (self.failures, self.pause, self.short) = (0, None, false);
         self.avoided.clear();
     }
 
-    pub(super) fn avoid(&mut self, node: KmId, until: Instant) {
-        self.avoided.insert(node, until);
+    pub(super) fn avoid(&mut self, hop: (KmId, KmId), until: Instant) {
+        self.avoided.insert(hop, until);
     }
 }
 
@@ -96,7 +101,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             relayed.pause = relayed.pause.filter(|until| *until > now.instant);
             let wanted = relayed.wanted.is_some_and(|at| now.instant < at + self.config.idle);
             let mark = if link.filling { self.config.relay_high } else { self.config.relay_low };
-            let may_ask = up && !relayed.asked_for_route && relayed.pause.is_none() && coming < self.config.relays_at_once;
+            let may_ask = up && !relayed.asked_for_route && relayed.pause.is_none() && coming < relayed.at_once(&self.config);
             link.filling = wanted && link.outgoing.len() + coming < mark;
             if link.filling && may_ask {
                 relayed.asked_for_route = true;
@@ -123,14 +128,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let enough = paths.len() == usize::from(relayed.sharing.of()) && paths.iter().all(leads_there) && are_disjoint(&paths);
         relayed.asked_for_route = false;
         relayed.unreachable = !enough;
-        // While relays fail, one at a time tries: each costs tags.
-        let at_once = if relayed.failures > 0 { 1 } else { self.config.relays_at_once };
-        let wanted = missing.min(at_once.saturating_sub(coming));
+        let wanted = missing.min(relayed.at_once(&self.config).saturating_sub(coming));
+        if wanted == 0 {
+            return Ok(());
+        }
+        relayed.short = false;
         let mut started = 0;
         while enough && started < wanted && self.start_relay(now, pool, &paths)? {
             started += 1;
         }
-        if started == 0 && missing > 0 {
+        if started == 0 {
             self.pause_relays(now, pool);
             if let Some(relayed) = self.links.get_mut(pool).and_then(|link| link.relayed.as_mut()) {
                 relayed.short = enough;
@@ -151,15 +158,19 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// After a failure: the next relay in a while, later each time.
     pub(super) fn pause_relays(&mut self, now: Now, pool: &LinkId) {
         let first = self.config.draw_pause;
+        let mut jitter = [0];
+        self.random.fill(&mut jitter);
         if let Some(relayed) = self.links.get_mut(pool).and_then(|link| link.relayed.as_mut()) {
-            relayed.pause = Some(now.instant + first.saturating_mul(1 << relayed.failures.min(4)));
+            let pause = first.saturating_mul(1 << relayed.failures.min(6));
+            // Not all at once, or they take the last pads from each other again.
+            relayed.pause = Some(now.instant + pause + pause / 1_024 * u32::from(jitter[0]));
             relayed.failures += 1;
         }
     }
 }
 
 /// Whether no node is between the ends of two of them.
-fn are_disjoint(paths: &[Vec<KmId>]) -> bool {
+pub(super) fn are_disjoint(paths: &[Vec<KmId>]) -> bool {
     let between = || paths.iter().flat_map(|path| &path[1..path.len() - 1]);
     let distinct: std::collections::BTreeSet<_> = between().collect();
     distinct.len() == between().count()

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use itu_y3803::message::{Body, MAX_SEALED_OCTETS, RelayMessage, RelayRefusal, RelayReservation, RelayStep};
+use itu_y3803::message::{Body, MAX_SEALED_OCTETS, RelayAnnouncement, RelayMessage, RelayRefusal, RelayReservation, RelayStep};
 use itu_y3803::{KeyEvent, KeyId, KeyMaterial, KeySize, KmId, KmaKey, LinkId, RandomSource, WallTime};
 use subtle::ConstantTimeEq;
 
 use super::super::links::Spent;
-use super::super::{Event, KeyManager, Now, Use};
+use super::super::{Event, KeyManager, Misbehaviour, Now, Use};
 use super::{COMPLETION_OCTETS, Sharing, words};
 use crate::pad::{Pad, TAG_KEY_OCTETS};
 use crate::shares::CHECK_OCTETS;
@@ -72,7 +72,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(false);
         }
         let key = self.notes.incarnation.key_id(self.number());
-        let spent_below = self.spent_below(pool, key);
+        let spent_below = self.spent_below(now, pool, key);
+        let expires = now.wall.after(self.config.link_key_life);
         let mut parts = Vec::new();
         for (part, (path, pad)) in (1..).zip(paths.iter().zip(pads)) {
             // Of a single part, the relay has the name of the key.
@@ -85,13 +86,18 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 path: path.clone(),
                 hop: 1,
                 octets: octets as u32,
-                expires: now.wall.after(self.config.link_key_life),
-                spent_below,
+                expires,
                 link: pad.link.clone(),
                 pad: pad.id,
             };
             parts.push((relay, Outbound { reservation, pad: Some(pad), reserved: false }));
         }
+        let destination = paths[0].last().expect("a path has two ends").clone();
+        let paths = paths.to_vec();
+        let announcement =
+            RelayAnnouncement { needed: sharing.needed(), paths: paths.clone(), octets: octets as u32, expires, spent_below };
+        let step = RelayStep::Announce(announcement);
+        self.send(&destination, Body::Relay(RelayMessage { relay: key, step, proof: None }));
         for (relay, part) in &parts {
             if !self.send_step(now, &part.reservation.path[1], *relay, RelayStep::Reserve(part.reservation.clone()))? {
                 // Who has been told already frees its pads in time.
@@ -102,11 +108,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
         let bundle = Bundle {
             pool: pool.clone(),
-            destination: paths[0].last().expect("a path has two ends").clone(),
+            destination,
             give_up: now.instant + self.config.give_up,
             sharing,
             parts: parts.iter().map(|(relay, _)| *relay).collect(),
-            paths: paths.to_vec(),
+            paths,
             failed: 0,
             sent: None,
         };
@@ -180,7 +186,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let Some(secret) = &bundle.sent else { return Ok(()) };
         let fits = words::completion_tag(&reservation, secret).is_some_and(|expected| expected.ct_eq(&tag).into());
         if !fits {
-            return self.part_failed(now, relay, from.clone(), RelayRefusal::BadPad);
+            // The one that fits may yet come.
+            self.misbehaviour(from, Misbehaviour::WrongTag);
+            return Ok(());
         }
         self.relays.outbound.remove(&relay);
         self.link_key_event(Pool::Outgoing, reservation.pad, KeyEvent::Finish);
@@ -230,17 +238,29 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.drop_outbound(relay)?;
         }
         self.link_key_event(Pool::Outgoing, key, KeyEvent::Burn);
-        let through = |path: &&Vec<KmId>| path[1..path.len() - 1].contains(&at);
-        let path = bundle.paths.iter().find(through);
-        if let Some(relayed) = self.links.get_mut(&bundle.pool).and_then(|link| link.relayed.as_mut())
-            && path.is_some()
-        {
-            relayed.avoid(at.clone(), now.instant + self.config.give_up);
+        let hop = |path: &Vec<KmId>| {
+            let place = path.iter().position(|node| *node == at)?;
+            Some((at.clone(), path.get(place + 1)?.clone()))
+        };
+        let path = bundle.paths.iter().find(|path| hop(path).is_some());
+        // Whoever was silent is between the ends, somewhere.
+        let silent = || bundle.paths.iter().flat_map(|path| path.windows(2).map(|hop| (hop[0].clone(), hop[1].clone())));
+        let hops: Vec<_> =
+            if reason == RelayRefusal::Late { silent().collect() } else { path.and_then(hop).into_iter().collect() };
+        if let Some(relayed) = self.links.get_mut(&bundle.pool).and_then(|link| link.relayed.as_mut()) {
+            hops.into_iter().for_each(|hop| relayed.avoid(hop, now.instant + self.config.give_up));
         }
         self.pause_relays(now, &bundle.pool);
         let path = path.or(bundle.paths.first()).cloned().unwrap_or_default();
         self.event(Event::NotRelayed { key, path, at, reason });
         Ok(())
+    }
+
+    /// The connection to the first node is gone: what was on it will not be answered.
+    pub(in super::super) fn fail_relays_over(&mut self, now: Now, peer: &KmId) -> Result<(), S::Error> {
+        let over = |part: &&Outbound| part.reservation.path.get(1) == Some(peer);
+        let keys: BTreeSet<_> = self.relays.outbound.values().filter(over).map(|part| part.reservation.key).collect();
+        keys.into_iter().try_for_each(|key| self.bundle_failed(now, key, self.config.id.clone(), RelayRefusal::NoConnection))
     }
 
     fn drop_outbound(&mut self, relay: KeyId) -> Result<(), S::Error> {

@@ -24,7 +24,6 @@ pub(super) fn step(sender: Incarnation, from: &KmId, to: &KmId, relay: itu_y3803
             out.number(reservation.path.len() as u64);
             reservation.path.iter().for_each(|node| out.text(node.as_str()));
             out.octet(reservation.hop);
-            out.0.extend_from_slice(&reservation.spent_below.octets());
             out.text(reservation.link.as_str());
             out.0.extend_from_slice(&reservation.pad.octets());
         }
