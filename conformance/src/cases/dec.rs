@@ -60,7 +60,8 @@ pub(super) const CASES: &[Case] = &[
         .negative()
         .run(dec_006),
     Case::new("014-DEC-007", Level::S, Impact::KeySafety, "A second retrieval: 400 with the mandated sentence")
-        .basis(&["5.4-05"], &["A-11"])
+        .basis(&["5.4-05", "6.4-06"], &["A-11"])
+        .parts(&[("no key", &["5.4-05"]), ("code", &["6.4-06"]), ("text", &["6.4-06"])])
         .does(
             "a key is fetched; then its ID again by POST and GET",
             "400 with the mandated sentence; 404, or 400 in other words, to GET is a derived finding where GET is not seen to be offered",
