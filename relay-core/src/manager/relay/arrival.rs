@@ -79,7 +79,19 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let give_up = now.instant + self.config.give_up;
         let expected = Expected { give_up, pool, announcement, shares: Vec::new(), arrived: Vec::new(), complete: None };
         self.relays.expected.insert(key, expected);
-        Ok(())
+        self.announced_parts(now, key)
+    }
+
+    /// Whether this was announced, or may yet be.
+    pub(super) fn may_be_expected(&self, reservation: &RelayReservation) -> bool {
+        let life = Incarnation::split(reservation.key).0;
+        let source = &reservation.path[0];
+        let current = self.peers.get(source).is_some_and(|peer| peer.current == Some(life));
+        let sharing = Sharing::new(reservation.needed, reservation.of);
+        let pool = sharing.and_then(|sharing| pool_name(&self.config.id, source, sharing));
+        let Some(pool) = pool.filter(|pool| current && self.links.contains_key(pool)) else { return false };
+        let newest = self.notes.offered.get(&pool).filter(|newest| Incarnation::split(**newest).0 == life);
+        self.is_expected(reservation) || newest.is_none_or(|newest| reservation.key > *newest)
     }
 
     pub(super) fn is_expected(&self, reservation: &RelayReservation) -> bool {

@@ -64,11 +64,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             Ok(onward) => onward,
             Err(reason) => return self.refuse_relay(now, from, relay, self.config.id.clone(), reason),
         };
-        let ends_here = onward.is_none();
-        let stage = if ends_here { Stage::Ready } else { Stage::Asked };
+        // What ends here waits for the word of its source, which takes another way.
+        let ready = onward.is_none() && self.is_expected(&reservation);
+        let stage = if ready { Stage::Ready } else { Stage::Asked };
         let give_up = now.instant + self.config.give_up;
         self.relays.passing.insert(relay, Passing { give_up, from: from.clone(), reservation, onward, stage });
-        if ends_here {
+        if ready {
             self.send_step(now, from, relay, RelayStep::Reserved)?;
         }
         Ok(())
@@ -107,7 +108,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(Err(RelayRefusal::BadPad));
         }
         let Some(next) = path.get(hop + 1) else {
-            let wanted = now.wall < reservation.expires && self.is_expected(reservation);
+            let wanted = now.wall < reservation.expires && self.may_be_expected(reservation);
             return Ok(if wanted { Ok(None) } else { Err(RelayRefusal::NotWanted) });
         };
         if !self.is_up(next) {
@@ -136,6 +137,28 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         };
         let former = self.relays.passing.iter().find(|(_, passing)| same(passing)).map(|(&relay, _)| relay);
         former.map_or(Ok(()), |relay| self.drop_passing(relay))
+    }
+
+    /// The source has announced this key: parts that came before its word can go on.
+    pub(super) fn announced_parts(&mut self, now: Now, key: KeyId) -> Result<(), S::Error> {
+        let waits =
+            |passing: &Passing| passing.reservation.key == key && passing.onward.is_none() && passing.stage == Stage::Asked;
+        let waiting: Vec<_> = (self.relays.passing.iter())
+            .filter(|(_, passing)| waits(passing))
+            .map(|(&relay, passing)| (relay, passing.from.clone(), self.is_expected(&passing.reservation)))
+            .collect();
+        for (relay, from, expected) in waiting {
+            if !expected {
+                self.relays.passing.remove(&relay);
+                self.refuse_relay(now, &from, relay, self.config.id.clone(), RelayRefusal::NotWanted)?;
+                continue;
+            }
+            if let Some(passing) = self.relays.passing.get_mut(&relay) {
+                passing.stage = Stage::Ready;
+            }
+            self.send_step(now, &from, relay, RelayStep::Reserved)?;
+        }
+        Ok(())
     }
 
     /// All nodes further on have set a pad aside.
