@@ -83,8 +83,9 @@ impl Link {
     /// Called once a second: what was used since goes into the smoothed rate of use.
     pub(super) fn observe_use(&mut self) {
         let bits = self.ledger.bits(QKD_KEY.bits().into());
+        // A pad that was set aside and came back was not used after all.
         let used = bits.total() - bits.waiting - bits.stored;
-        self.consumption += SMOOTHING * ((used - self.used) as f64 - self.consumption);
+        self.consumption += SMOOTHING * (used as f64 - self.used as f64 - self.consumption);
         self.used = used;
     }
 
