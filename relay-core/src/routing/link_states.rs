@@ -21,7 +21,8 @@ use crate::routing::topology::Topology;
 pub struct Config {
     /// This key manager.
     pub id: KmId,
-    /// Counts the starts of this key manager, durably. If the count is lost, the network tells it ([`Output::Boot`]).
+    /// Counts the starts of this key manager, durably. If the count is lost, the network tells it ([`Output::Boot`]), as long as
+    /// somebody holds an advertisement of before; where all have dropped it for its age, this node is not heard for a while.
     pub boot: u64,
     /// What is kept and sent at most.
     pub limits: Limits,
