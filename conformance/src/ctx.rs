@@ -82,6 +82,37 @@ pub(crate) fn not_yet(answer: &Answer) -> bool {
     matches!(answer.status(), Some(400 | 503))
 }
 
+/// What came, as a check shows it.
+pub(crate) struct Got {
+    what: String,
+    /// Where it came.
+    exchange: Option<u64>,
+}
+
+impl From<&Answer> for Got {
+    fn from(answer: &Answer) -> Self {
+        Self { what: answer.shown.clone(), exchange: Some(answer.n) }
+    }
+}
+
+impl From<&String> for Got {
+    fn from(what: &String) -> Self {
+        Self { what: what.clone(), exchange: None }
+    }
+}
+
+impl From<String> for Got {
+    fn from(what: String) -> Self {
+        Self { what, exchange: None }
+    }
+}
+
+impl From<&str> for Got {
+    fn from(what: &str) -> Self {
+        Self { what: what.to_owned(), exchange: None }
+    }
+}
+
 impl<'a> Ctx<'a> {
     pub(crate) fn new(lab: &'a Lab, case: &'a Case, fail_on: &'a [Level], limits: &'a Limits, rng: Rng) -> Self {
         let refused_before = lab.refused();
@@ -339,17 +370,18 @@ impl<'a> Ctx<'a> {
     }
 
     /// Enters a check at the case's own level.
-    pub(crate) fn check(&mut self, part: &str, met: bool, accepted: &str, got: impl Into<String>) {
+    pub(crate) fn check(&mut self, part: &str, met: bool, accepted: &str, got: impl Into<Got>) {
         self.check_at(self.case.level, part, met, accepted, got);
     }
 
     /// Enters a check at another level.
-    pub(crate) fn check_at(&mut self, level: Level, part: &str, met: bool, accepted: &str, got: impl Into<String>) {
+    pub(crate) fn check_at(&mut self, level: Level, part: &str, met: bool, accepted: &str, got: impl Into<Got>) {
         // A KME that restarts in between has not failed; one that goes down by a stimulus, or is restarted by the case, may have.
         if !met && !self.case.negative && !self.case.needs_hook() && self.lab.refused() > self.refused_before {
             self.away = true;
             return;
         }
+        let got: Got = got.into();
         let verdict = judged(met, level, self.fail_on);
         let level = if level == self.case.level { String::new() } else { format!("{level:?}") };
         // What a KME says gets into checks here, and nowhere else.
@@ -359,8 +391,8 @@ impl<'a> Ctx<'a> {
             verdict,
             level,
             accepted: told(accepted),
-            got: told(&got.into()),
-            exchange: self.about,
+            got: told(&got.what),
+            exchange: self.about.or(got.exchange),
         };
         self.checks.push(check);
     }
@@ -410,7 +442,7 @@ impl<'a> Ctx<'a> {
         self.about = Some(answer.n);
         let container = format!("`keys`, an array of {number} objects with strings `key_ID` and `key`");
         let listed = answer.member("keys").and_then(crate::json::Json::array).map_or(0, <[_]>::len) as u64;
-        self.check("container", listed == answer.keys.len() as u64 && listed > 0, &container, &answer.shown);
+        self.check("container", listed == answer.keys.len() as u64 && listed > 0, &container, &answer);
         let count = answer.keys.len() as u64;
         self.check("number", count == number, &format!("{number} keys"), format!("{count} keys"));
         if let Some(bits) = bits {
@@ -429,7 +461,7 @@ impl<'a> Ctx<'a> {
     pub(crate) fn expect_code_200(&mut self, level: Level, answer: &Answer) -> Result<(), Stop> {
         self.judgeable(answer)?;
         self.about = Some(answer.n);
-        self.check_at(level, "code", answer.is(200), "200", &answer.shown);
+        self.check_at(level, "code", answer.is(200), "200", answer);
         self.about = None;
         if answer.is(200) { Ok(()) } else { Err(Stop::Judged) }
     }
@@ -450,7 +482,7 @@ impl<'a> Ctx<'a> {
             return Err(Stop::Judged);
         }
         let same_ids = answer.keys.len() == drawn.len() && drawn.iter().all(|key| answer.key(&key.id).is_some());
-        self.check("key IDs", same_ids, "the IDs asked for, each once, and no other", &answer.shown);
+        self.check("key IDs", same_ids, "the IDs asked for, each once, and no other", answer);
         let differing: Vec<_> = drawn
             .iter()
             .filter_map(|key| Some((key, answer.key(&key.id)?)))
@@ -500,14 +532,14 @@ impl<'a> Ctx<'a> {
             let got = format!("{}, though Status tells of keys enough", answer.shown);
             self.check_at(self.case.level.max(Level::D), "code", coded, &accepted.join(" or "), got);
         } else {
-            self.check("code", coded, &accepted.join(" or "), &answer.shown);
+            self.check("code", coded, &accepted.join(" or "), answer);
         }
-        self.check("no key", answer.material == 0, "no key in the answer", &answer.shown);
+        self.check("no key", answer.material == 0, "no key in the answer", answer);
         if matches!(answer.status(), Some(400 | 503)) {
             let message = answer.message();
-            self.check("shape", message.is_some(), "an object with a string `message`", &answer.shown);
+            self.check("shape", message.is_some(), "an object with a string `message`", answer);
             if let (Some(text), Some(message), Some(400)) = (text, message, answer.status()) {
-                self.check_at(wording, "text", message == text, &format!("\"{text}\""), &answer.shown);
+                self.check_at(wording, "text", message == text, &format!("\"{text}\""), answer);
             }
         }
         self.about = None;
@@ -521,8 +553,8 @@ impl<'a> Ctx<'a> {
         }
         let refused = answer.status().is_some_and(|status| (400..500).contains(&status));
         self.about = Some(answer.n);
-        self.check("code", refused, "4xx", &answer.shown);
-        self.check("no key", !answer.serves(), "neither key nor Status", &answer.shown);
+        self.check("code", refused, "4xx", answer);
+        self.check("no key", !answer.serves(), "neither key nor Status", answer);
         self.about = None;
         Ok(())
     }
@@ -533,7 +565,7 @@ impl<'a> Ctx<'a> {
             return Err(Stop::Inconclusive(why));
         }
         self.about = Some(answer.n);
-        self.check(part, !answer.serves(), "no key and no Status", &answer.shown);
+        self.check(part, !answer.serves(), "no key and no Status", answer);
         self.about = None;
         Ok(())
     }

@@ -102,7 +102,7 @@ fn caller(answer: &Answer) -> Option<&str> {
 }
 
 fn expect_caller(t: &mut Ctx<'_>, answer: &Answer, sae: &Sae) {
-    t.check("master_SAE_ID", caller(answer) == Some(&sae.id), &sae.id, &answer.shown);
+    t.check("master_SAE_ID", caller(answer) == Some(&sae.id), &sae.id, answer);
 }
 
 fn aut_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
@@ -149,7 +149,7 @@ fn aut_002(t: &mut Ctx<'_>) -> Result<(), Stop> {
             return Err(Stop::Inconclusive(why));
         }
         let own = caller(&answer).is_none_or(|caller| caller == master.id) || !answer.is(200);
-        t.check(what, own, &format!("{}, or a refusal", master.id), &answer.shown);
+        t.check(what, own, &format!("{}, or a refusal", master.id), &answer);
     }
     draws_as_another(t)?;
     fetches_as_another(t)
@@ -187,7 +187,7 @@ fn fetches_as_another(t: &mut Ctx<'_>) -> Result<(), Stop> {
     for (name, value) in borrowed_names(&slave.id) {
         let request = Request::post_ids(&master.id, &[&drawn[0].id]).header(name, &value).undefined();
         let answer = t.lab.exchange(stranger, request)?;
-        t.check(name, answer.material == 0, "no key", &answer.shown);
+        t.check(name, answer.material == 0, "no key", &answer);
     }
     Ok(())
 }
@@ -197,7 +197,7 @@ pub(super) fn expect_stranger_refused(t: &mut Ctx<'_>, answer: &Answer, rightful
     if answer.material == 0 {
         t.judgeable(answer)?;
     }
-    t.check("no key", answer.material == 0, "no key", &answer.shown);
+    t.check("no key", answer.material == 0, "no key", answer);
     if answer.is(400) {
         // "Not found" would be right if a key were not there.
         for (sae, key) in rightful {
@@ -208,7 +208,7 @@ pub(super) fn expect_stranger_refused(t: &mut Ctx<'_>, answer: &Answer, rightful
         }
     }
     let level = if matches!(answer.status(), Some(403 | 404)) { Level::D } else { Level::S };
-    t.check_at(level, "code", answer.is(401), "401", &answer.shown);
+    t.check_at(level, "code", answer.is(401), "401", answer);
     Ok(())
 }
 
@@ -283,7 +283,7 @@ fn aut_008(t: &mut Ctx<'_>) -> Result<(), Stop> {
             let answer = session.ask(Request::status(&peer.id))?;
             let ended = answer.outcome.as_ref().map_or(true, |response| response.last);
             if let Some(caller) = caller(&answer).filter(|_| answer.is(200)) {
-                t.check("master_SAE_ID", caller == sae.id, &sae.id, &answer.shown);
+                t.check("master_SAE_ID", caller == sae.id, &sae.id, &answer);
             }
             if ended {
                 *session = t.connect(sae)?;

@@ -245,7 +245,7 @@ fn con_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
     for (to, from, drawn) in ways {
         let answer = t.collect(to, &from.id, &[&drawn[0].id])?;
         if answer.is(400) {
-            t.check("refused", answer.material == 0, "no key in a refusal", &answer.shown);
+            t.check("refused", answer.material == 0, "no key in a refusal", &answer);
             t.observe(format!("a key for {} did not survive the restart", to.name));
         } else {
             t.expect_same(&answer, &drawn)?;

@@ -261,7 +261,7 @@ fn judge_refusal(t: &mut Ctx<'_>, by_get: bool, answer: &Answer, text: Option<&s
     match answer.status().filter(|_| by_get && answer.material == 0) {
         Some(405 | 501) => t.observe("GET is not offered, which DEC-002 judges"),
         Some(404) if excused && !t.lab.passive().offers_get => {
-            t.check_at(Level::D, "code", false, "400, or 405 where GET is not offered", &answer.shown)
+            t.check_at(Level::D, "code", false, "400, or 405 where GET is not offered", answer)
         }
         _ => {
             let offered = !by_get || t.lab.passive().offers_get;
@@ -323,7 +323,7 @@ fn dec_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let answer = ask_in_vain(t, request)?;
         if answer.is(503) && answer.material == 0 {
             // A KME that has just handed out the key can tell that it is gone.
-            t.check("code", false, "400", &answer.shown);
+            t.check("code", false, "400", &answer);
         } else {
             judge_refusal(t, by_get, &answer, Some(mandated::NOT_FOUND))?;
         }
@@ -400,7 +400,7 @@ fn dec_015(t: &mut Ctx<'_>) -> Result<(), Stop> {
     t.judgeable(&answer)?;
     let all = answer.is(200) && answer.keys.len() == 2;
     let none = answer.status().is_some_and(|status| status >= 400) && answer.material == 0;
-    t.check("subset", all || none, "refused without a key, or both keys", &answer.shown);
+    t.check("subset", all || none, "refused without a key, or both keys", &answer);
     Ok(())
 }
 
@@ -421,10 +421,10 @@ fn dec_016(t: &mut Ctx<'_>) -> Result<(), Stop> {
         }
         // The last of them stands for all.
         t.checks.clear();
-        t.check("before", early, "400 or 503", &answer.shown);
+        t.check("before", early, "400 or 503", &answer);
         if !early || began.elapsed() > t.lab.config.limits.settle() {
             let settle = t.lab.config.limits.settle_ms;
-            t.check("settled", false, &format!("200 within {settle} ms"), &answer.shown);
+            t.check("settled", false, &format!("200 within {settle} ms"), &answer);
             return Ok(());
         }
         thread::sleep(Duration::from_millis(50));

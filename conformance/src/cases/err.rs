@@ -90,10 +90,10 @@ fn err_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let answer = t.ask(t.master()?, Request::post_key(&t.slave()?.id, body).faulty())?;
         t.judgeable(&answer)?;
         // The tables name 400 as what a KME may say; that it delivers nothing is another matter.
-        t.check("no key", answer.material == 0 && !answer.is(200), "no key", &answer.shown);
-        t.check_at(Level::D, "code", answer.is(400), "400", &answer.shown);
+        t.check("no key", answer.material == 0 && !answer.is(200), "no key", &answer);
+        t.check_at(Level::D, "code", answer.is(400), "400", &answer);
         if answer.is(400) {
-            t.check("shape", answer.message().is_some(), "an object with a string `message`", &answer.shown);
+            t.check("shape", answer.message().is_some(), "an object with a string `message`", &answer);
         }
     }
     Ok(())
@@ -145,7 +145,7 @@ fn err_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let answer = t.ask(t.master()?, request)?;
         t.expect_nothing_served(&format!("{method}: no key"), &answer)?;
         let refused = answer.status().is_none_or(|status| (400..500).contains(&status) || status == 501);
-        t.check(method, refused, "4xx or 501, or a closed connection", &answer.shown);
+        t.check(method, refused, "4xx or 501, or a closed connection", &answer);
     }
     Ok(())
 }

@@ -182,7 +182,7 @@ fn ext_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
     if answer.is(400) && answer.message() == Some(mandated::OPTIONAL) {
         t.expect_refusal(&answer, &[400], None)?;
         // 6.2-16 permits that sentence, too; but 6.2-13 is a shall.
-        t.check_at(Level::D, "text", false, &format!("\"{}\"", mandated::MANDATORY), &answer.shown);
+        t.check_at(Level::D, "text", false, &format!("\"{}\"", mandated::MANDATORY), &answer);
         return Ok(());
     }
     t.expect_refusal(&answer, &[400], Some(mandated::MANDATORY))

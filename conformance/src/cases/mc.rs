@@ -138,9 +138,9 @@ fn mc_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     };
     let answer = t.ask(t.master()?, request(t, &json!([name]))?.faulty())?;
     t.judgeable(&answer)?;
-    t.check("not ignored", answer.material == 0 && !answer.is(200), "no key", &answer.shown);
+    t.check("not ignored", answer.material == 0 && !answer.is(200), "no key", &answer);
     // How it is refused is not laid down.
-    t.check_at(Level::D, "code", matches!(answer.status(), Some(400 | 401)), "400 or 401", &answer.shown);
+    t.check_at(Level::D, "code", matches!(answer.status(), Some(400 | 401)), "400 or 401", &answer);
     Ok(())
 }
 

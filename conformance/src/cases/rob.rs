@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = &[
         .basis(&["RFC 7230"], &["A-24"])
         .does(
             "a body shorter than announced, then the end of the connection",
-            "no key: half a message is none (RFC 7230, 3.4); that the connection is closed in time is hygiene",
+            "no key: half a message is none (RFC 7230, 3.3.3); that the connection is closed in time is hygiene",
         )
         .kills(&["M137"])
         .needs(&[Need::Slave])
@@ -164,7 +164,7 @@ fn raw_post(t: &Ctx<'_>, headers: &str, body: &[u8], worst: u64) -> Result<Reque
 fn expect_no_server_error(t: &mut Ctx<'_>, part: &str, answer: &Answer) -> Result<(), Stop> {
     settled(answer)?;
     let met = answer.status().is_none_or(|status| status < 500 || matches!(status, 501 | 503 | 505));
-    t.check(part, met && !hangs(answer), "no server error, or a closed connection", &answer.shown);
+    t.check(part, met && !hangs(answer), "no server error, or a closed connection", answer);
     Ok(())
 }
 
@@ -176,7 +176,7 @@ fn expect_refused_or_closed(t: &mut Ctx<'_>, part: &str, answer: &Answer) -> Res
     let met = answer.status().is_none_or(|status| (400..500).contains(&status) || status == 501);
     // That it takes long is no breach of what an RFC says.
     let level = if hangs(answer) { Level::D } else { t.level() };
-    t.check_at(level, part, met && !answer.serves() && !hangs(answer), "4xx or a closed connection", &answer.shown);
+    t.check_at(level, part, met && !answer.serves() && !hangs(answer), "4xx or a closed connection", answer);
     Ok(())
 }
 
@@ -212,9 +212,9 @@ fn rob_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     }
     let limit = t.lab.config.limits.body_timeout();
     let answer = session.receive_by(Instant::now() + limit)?;
-    t.check("no key", answer.material == 0, "no key", &answer.shown);
+    t.check("no key", answer.material == 0, "no key", &answer);
     let timely = !matches!(answer.outcome, Err(WireError::Timeout(_)));
-    t.check_at(Level::H, "closed", timely, &format!("closed within {} s", limit.as_secs()), &answer.shown);
+    t.check_at(Level::H, "closed", timely, &format!("closed within {} s", limit.as_secs()), &answer);
     Ok(())
 }
 
@@ -244,8 +244,8 @@ fn rob_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let answer = t.ask(t.master()?, request)?;
     t.judgeable(&answer)?;
     // It is no JSON, as in ERR-004.
-    t.check("no key", answer.material == 0 && !answer.is(200), "no key", &answer.shown);
-    t.check_at(Level::D, "code", answer.is(400), "400", &answer.shown);
+    t.check("no key", answer.material == 0 && !answer.is(200), "no key", &answer);
+    t.check_at(Level::D, "code", answer.is(400), "400", &answer);
     Ok(())
 }
 
@@ -278,7 +278,7 @@ fn rob_006(t: &mut Ctx<'_>) -> Result<(), Stop> {
 /// Status by the master while `_others` are held open.
 fn served_meanwhile<T>(t: &mut Ctx<'_>, _others: Vec<T>) -> Result<(), Stop> {
     let answer = t.status(t.master()?, &t.slave()?.id)?;
-    t.check("served", answer.is(200), "200", &answer.shown);
+    t.check("served", answer.is(200), "200", &answer);
     Ok(())
 }
 
@@ -328,7 +328,7 @@ fn rob_009(t: &mut Ctx<'_>) -> Result<(), Stop> {
         }
     }
     let answer = session.receive_by(Instant::now() + Duration::from_secs(1))?;
-    t.check("no key", answer.material == 0, "no key", &answer.shown);
+    t.check("no key", answer.material == 0, "no key", &answer);
     Ok(())
 }
 
@@ -340,7 +340,7 @@ fn rob_010(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let answer = t.lab.exchange(t.master()?, both)?;
     settled(&answer)?;
     let ended = !hangs(&answer) && answer.outcome.as_ref().map_or(true, |response| response.last || response.status >= 400);
-    t.check_at(Level::H, "length and encoding", ended, "refused, or the connection is closed afterwards", &answer.shown);
+    t.check_at(Level::H, "length and encoding", ended, "refused, or the connection is closed afterwards", &answer);
     Ok(())
 }
 
@@ -351,7 +351,7 @@ fn rob_011(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let request = Request::post_key(&slave, &format!("{{\"number\":{number}}}")).worst(worst).faulty();
         let answer = t.ask(t.master()?, request)?;
         if number == "1E0" && answer.is(200) {
-            t.check("1E0", answer.material == 1, "one key, or 400", &answer.shown);
+            t.check("1E0", answer.material == 1, "one key, or 400", &answer);
         } else {
             t.expect_refusal(&answer, &[400], None)?;
         }

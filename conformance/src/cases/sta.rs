@@ -133,9 +133,9 @@ const NUMBERS: [&str; 7] =
 fn sta_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let answer = t.status(t.master()?, &t.slave()?.id)?;
     t.judgeable(&answer)?;
-    t.check("code", answer.is(200), "200", &answer.shown);
+    t.check("code", answer.is(200), "200", &answer);
     let object = answer.json.as_ref().is_ok_and(Json::is_object);
-    t.check("object", object, "a JSON object", &answer.shown);
+    t.check("object", object, "a JSON object", &answer);
     Ok(())
 }
 
@@ -174,12 +174,12 @@ fn sta_004(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let Some(id) = first.member(name).and_then(Json::text) else { continue };
         t.check(name, !id.is_empty(), "not empty", printable(id));
         let again = second.member(name).and_then(Json::text);
-        t.check(name, again == Some(id), "the same again", &second.shown);
+        t.check(name, again == Some(id), "the same again", &second);
     }
     if t.master()?.side != t.slave()?.side {
         let ids = (first.member(TEXTS[0]).and_then(Json::text), first.member(TEXTS[1]).and_then(Json::text));
         if let (Some(source), Some(target)) = ids {
-            t.check("remote slave", source != target, "two different KME IDs", &first.shown);
+            t.check("remote slave", source != target, "two different KME IDs", &first);
         }
     }
     if t.checks.is_empty() {
@@ -320,7 +320,7 @@ fn invented_status(t: &mut Ctx<'_>, nobody: &str) -> Result<(), Stop> {
         // A wrong type is more than a derived finding.
         let typed = TEXTS.iter().all(|name| answer.member(name).is_none_or(|value| value.text().is_some()))
             && NUMBERS.iter().all(|name| answer.member(name).is_none_or(|value| value.integer().is_some()));
-        t.check_at(Level::S, "types", typed, "no wrong type, whatever the answer", &answer.shown);
+        t.check_at(Level::S, "types", typed, "no wrong type, whatever the answer", &answer);
     }
     t.expect_refusal(&answer, &[400, 401], None)?;
     t.expect_nothing_served("no Status", &answer)
@@ -336,7 +336,7 @@ fn sta_014(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let answer = t.lab.exchange(t.master()?, request)?;
         t.expect_nothing_served(&format!("{method}: no Status"), &answer)?;
         let refused = answer.status().is_none_or(|status| (400..500).contains(&status) || status == 501);
-        t.check(method, refused, "4xx or 501, or a closed connection", &answer.shown);
+        t.check(method, refused, "4xx or 501, or a closed connection", &answer);
     }
     Ok(())
 }
@@ -352,11 +352,11 @@ fn sta_015(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let related = roles.slave.as_ref() == Some(&sae.name) || roles.additional.contains(&sae.name);
         if related || answer.is(200) {
             let got = answer.member("slave_SAE_ID").and_then(Json::text);
-            t.check("slave_SAE_ID", got == Some(&sae.id), &printable(&sae.id), &answer.shown);
+            t.check("slave_SAE_ID", got == Some(&sae.id), &printable(&sae.id), &answer);
         } else if matches!(answer.status(), Some(400 | 401)) {
             t.observe_answer(&format!("Status for {}, who need not have keys with the master", sae.id), &answer);
         } else {
-            t.check_at(Level::D, "code", false, "200, or 400 or 401 if it has no keys with the master", &answer.shown);
+            t.check_at(Level::D, "code", false, "200, or 400 or 401 if it has no keys with the master", &answer);
         }
     }
     match (t.checks.is_empty(), t.observed.is_empty()) {

@@ -243,7 +243,7 @@ fn every_method_refused(t: &mut Ctx<'_>, who: &str, credentials: Option<&Credent
                 return Err(Stop::Inconclusive(why));
             }
             let served = answer.serves() || answer.is(200) && answer.member("keys").is_some();
-            t.check(what, !served, "no key, and no key container", &answer.shown);
+            t.check(what, !served, "no key, and no key container", &answer);
         }
     }
     Ok(())
@@ -259,7 +259,7 @@ fn tls_001(t: &mut Ctx<'_>) -> Result<(), Stop> {
     let answer = t.lab.connect_as("without TLS", t.kme(t.master()?)?, None).ask(request)?;
     if let Err(WireError::Timeout(_)) = &answer.outcome {
         // To a TLS server the request is the beginning of a record: it may wait for the rest.
-        t.check("refused", true, "no Status", &answer.shown);
+        t.check("refused", true, "no Status", &answer);
         return Ok(());
     }
     expect_refused(t, &answer)
@@ -435,12 +435,12 @@ fn tls_013(t: &mut Ctx<'_>) -> Result<(), Stop> {
     t.observe(if resumed { "sessions are resumed" } else { "sessions are not resumed" });
     if crossed.is(200) {
         let caller = crossed.member("master_SAE_ID").and_then(Json::text);
-        t.check("offered session", caller == Some(expected), expected, &crossed.shown);
+        t.check("offered session", caller == Some(expected), expected, &crossed);
     }
     let fresh = t.status(second, &peer.id)?;
     t.judgeable(&fresh)?;
     let caller = fresh.member("master_SAE_ID").and_then(Json::text);
-    t.check("new session", caller == Some(&second.id), &second.id, &fresh.shown);
+    t.check("new session", caller == Some(&second.id), &second.id, &fresh);
     Ok(())
 }
 

@@ -52,7 +52,7 @@ pub(super) const CASES: &[Case] = &[
         .kills(&["M135"]),
     Case::new("014-WIR-007", Level::O, Impact::Interop, "ALPN and HTTP version: recorded")
         .basis(&[], &["A-41"])
-        .does("a handshake that offers h2 and http/1.1", "anything; recorded")
+        .does("a handshake that offers h2 and http/1.1; Status, unless it is h2", "anything; recorded")
         .needs(&[Need::Slave, Need::Tls])
         .run(wir_007),
     Case::new(
@@ -104,7 +104,7 @@ fn wir_005(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let answer = session.receive()?;
         let last = match &answer.outcome {
             Ok(response) => {
-                t.check(what, right(&answer), "answers in the order of the requests", &answer.shown);
+                t.check(what, right(&answer), "answers in the order of the requests", &answer);
                 response.last
             }
             // That it takes too long is not that it is over.
@@ -142,11 +142,16 @@ fn wir_007(t: &mut Ctx<'_>) -> Result<(), Stop> {
         alpn: &["h2", "http/1.1"],
     };
     let config = client_config(settings).map_err(Stop::Error)?;
-    let session = t.lab.connect_as(&master.name, kme, Some(Arc::new(config)));
-    match (session.tls(), session.error()) {
-        (Some(tls), _) if tls.alpn.is_empty() => t.observe("no ALPN protocol is negotiated"),
-        (Some(tls), _) => t.observe(format!("of h2 and http/1.1, {} is negotiated", tls.alpn)),
-        (None, error) => t.observe(format!("no connection when h2 is offered, too: {error:?}")),
+    let mut session = t.lab.connect_as(&master.name, kme, Some(Arc::new(config)));
+    let (observed, asks) = match (session.tls(), session.error()) {
+        (Some(tls), _) if tls.alpn.is_empty() => ("no ALPN protocol is negotiated".to_owned(), true),
+        (Some(tls), _) => (format!("of h2 and http/1.1, {} is negotiated", tls.alpn), tls.alpn != "h2"),
+        (None, error) => (format!("no connection when h2 is offered, too: {error:?}"), false),
+    };
+    t.observe(observed);
+    if asks {
+        // A KME that does not survive a connection without a request is what ROB-015 looks for.
+        session.ask(Request::status(&t.slave()?.id))?;
     }
     Ok(())
 }

@@ -129,7 +129,12 @@ pub(crate) fn breached(result: &CaseResult, verdict: Verdict) -> Vec<String> {
 pub(crate) fn judged(results: &[CaseResult]) -> Vec<RequirementFacts> {
     let facts = REQUIREMENTS.iter().map(|(id, what, tested)| {
         let id = requirement(id);
-        let met: Vec<_> = results.iter().filter(|case| case.requirements.contains(&id)).collect();
+        // Any case may show that there is no service any more.
+        let shows = |case: &CaseResult| {
+            matches!(case.verdict, Verdict::Fail | Verdict::Warn) && breached(case, case.verdict).contains(&id)
+        };
+        let about = |case: &&CaseResult| case.requirements.contains(&id) || shows(case);
+        let met: Vec<_> = results.iter().filter(about).collect();
         // A case that fails may have shown that this one is met.
         let shown = |case: &&CaseResult| match case.verdict {
             verdict @ (Verdict::Fail | Verdict::Warn) if case.expected == "none" && !breached(case, verdict).contains(&id) => {

@@ -36,9 +36,12 @@ pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer,
             raw_b64: None,
         }
     });
-    let raw = request.raw.as_deref();
+    // A body that is no text is shown as the octets it is.
+    let no_text = request.body.as_deref().filter(|body| std::str::from_utf8(body).is_err());
+    let raw = request.raw.as_deref().or(no_text);
     // What we ask with may come from an answer: an ID may be a key.
-    let body = request.body.as_deref().map(|body| vault.told(&String::from_utf8_lossy(&body[..body.len().min(SHOWN)]), SHOWN));
+    let text = request.body.as_deref().filter(|_| no_text.is_none());
+    let body = text.map(|body| vault.told(&String::from_utf8_lossy(&body[..body.len().min(SHOWN)]), SHOWN));
     let target = vault.told(&request.target, SHOWN);
     Exchange {
         n: answer.n,
@@ -48,7 +51,11 @@ pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer,
         kme: kme.side.letter().to_owned(),
         tls: answer.tls.as_ref().map(|tls| format!("TLS {} {}", tls.version, tls.suite)),
         request: Message {
-            line: if raw.is_some() { "(octets)".to_owned() } else { format!("{} {}{target}", request.method, kme.url.prefix) },
+            line: if request.raw.is_some() {
+                "(octets)".to_owned()
+            } else {
+                format!("{} {}{target}", request.method, kme.url.prefix)
+            },
             headers: request.headers.iter().map(|(name, value)| (name.clone(), vault.told(value, 200))).collect(),
             truncated_at: raw.map(<[u8]>::len).filter(|length| *length > RAW).map(|_| RAW),
             body,

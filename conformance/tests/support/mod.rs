@@ -307,14 +307,15 @@ fn serve<S: Read + Write>(kme: &'static str, caller: String, mut stream: S, stat
             thread::sleep(Duration::from_secs(8));
             return;
         }
-        let sent = stream.write_all(&octets).and_then(|()| stream.flush());
-        // It is gone after its answer; it restarts, once; each time.
+        // It is gone after its answer; it restarts, once; each time. Decided before the answer goes out: whoever
+        // has read it finds that so.
         if of_nobody && said.status == 400 && kme == "kme-a" {
             let mut state = lock(state);
             state.dead |= fault == "H32";
             state.restarts |= fault == "H33" && state.restarted == 0 || fault == "H34";
             state.restarted += u32::from(state.restarts);
         }
+        let sent = stream.write_all(&octets).and_then(|()| stream.flush());
         if fault == "B56" {
             thread::sleep(Duration::from_secs(8));
         }

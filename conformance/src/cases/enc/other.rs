@@ -72,8 +72,8 @@ pub(super) fn enc_029(t: &mut Ctx<'_>) -> Result<(), Stop> {
                 if answer.outcome.is_err() {
                     t.judgeable(&answer)?;
                 }
-                t.check("code", matches!(answer.status(), Some(400 | 503)), "503, or 400 (A-20)", &answer.shown);
-                t.check("no key", answer.material == 0, "no key in the answer", &answer.shown);
+                t.check("code", matches!(answer.status(), Some(400 | 503)), "503, or 400 (A-20)", &answer);
+                t.check("no key", answer.material == 0, "no key in the answer", &answer);
                 return Ok(());
             }
         }

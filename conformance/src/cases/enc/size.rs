@@ -60,8 +60,8 @@ fn outside(t: &mut Ctx<'_>, request: Request, size: u64, codes: &[u16]) -> Resul
     t.judgeable(&answer)?;
     let level = t.level().max(Level::D);
     let accepted = codes.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ");
-    t.check_at(level, "code", answer.status().is_some_and(|status| codes.contains(&status)), &accepted, &answer.shown);
-    t.check_at(level, "no key", answer.material == 0, "no key in the answer", &answer.shown);
+    t.check_at(level, "code", answer.status().is_some_and(|status| codes.contains(&status)), &accepted, &answer);
+    t.check_at(level, "no key", answer.material == 0, "no key in the answer", &answer);
     Ok(())
 }
 
@@ -125,7 +125,7 @@ pub(super) fn enc_018(t: &mut Ctx<'_>) -> Result<(), Stop> {
         let claimed = t.lab.config.ics.any_bit;
         if answer.is(200) {
             if claimed == Some(false) {
-                t.check_at(Level::D, "claim", false, "400, since size.any-bit is not claimed", &answer.shown);
+                t.check_at(Level::D, "claim", false, "400, since size.any-bit is not claimed", &answer);
             }
             let keys = t.expect_keys(answer, 1, Some(size))?;
             // Of a key that has another size, no bit is padding.
@@ -137,7 +137,7 @@ pub(super) fn enc_018(t: &mut Ctx<'_>) -> Result<(), Stop> {
             let offered = !by_get || t.lab.passive().offers_get_key;
             t.expect_refusal_by_get(offered, &answer, &[400], Some(mandated::SIZE))?;
             if claimed == Some(true) {
-                t.check_at(Level::D, "claim", false, "200, since size.any-bit is claimed", &answer.shown);
+                t.check_at(Level::D, "claim", false, "200, since size.any-bit is claimed", &answer);
             }
         }
     }
