@@ -460,9 +460,7 @@ impl<'a> Ctx<'a> {
     /// 200; or else the case is over.
     pub(crate) fn expect_code_200(&mut self, level: Level, answer: &Answer) -> Result<(), Stop> {
         self.judgeable(answer)?;
-        self.about = Some(answer.n);
         self.check_at(level, "code", answer.is(200), "200", answer);
-        self.about = None;
         if answer.is(200) { Ok(()) } else { Err(Stop::Judged) }
     }
 
@@ -552,10 +550,8 @@ impl<'a> Ctx<'a> {
             self.judgeable(answer)?;
         }
         let refused = answer.status().is_some_and(|status| (400..500).contains(&status));
-        self.about = Some(answer.n);
         self.check("code", refused, "4xx", answer);
         self.check("no key", !answer.serves(), "neither key nor Status", answer);
-        self.about = None;
         Ok(())
     }
 
@@ -564,9 +560,7 @@ impl<'a> Ctx<'a> {
         if let Some(why) = unjudgeable(answer) {
             return Err(Stop::Inconclusive(why));
         }
-        self.about = Some(answer.n);
         self.check(part, !answer.serves(), "no key and no Status", answer);
-        self.about = None;
         Ok(())
     }
 }

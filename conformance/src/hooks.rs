@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::ctx::Stop;
 use crate::lab::Lab;
 
-/// After an interruption a hook has so long to come to its end.
+/// After an interruption a hook that is undone anyhow has so long to come to its end.
 const GRACE: Duration = Duration::from_secs(10);
 /// So long what is ended by force may take.
 const FORCED: Duration = Duration::from_secs(3);
@@ -25,8 +25,15 @@ enum End {
     Not,
 }
 
-/// Runs a hook to its end, or to that of its time; its output is not ours to show.
+/// Runs a hook to its end, or to that of its time, even after an interruption: the laboratory must not be left half changed.
+/// Its output is not ours to show.
 pub(crate) fn run(lab: &Lab, name: &str) -> Result<(), Stop> {
+    let until = Instant::now() + lab.config.limits.hook();
+    perform(lab, name, || until)
+}
+
+/// The same of one that another hook undoes: after an interruption it is not waited for much longer.
+fn run_undone(lab: &Lab, name: &str) -> Result<(), Stop> {
     let until = Instant::now() + lab.config.limits.hook();
     let mut hurried = None;
     perform(lab, name, || match lab.interrupted.load(Ordering::SeqCst) {
@@ -38,7 +45,7 @@ pub(crate) fn run(lab: &Lab, name: &str) -> Result<(), Stop> {
 fn perform(lab: &Lab, name: &str, until: impl FnMut() -> Instant) -> Result<(), Stop> {
     let command = lab.config.hooks.get(name).ok_or_else(|| Stop::Skip(format!("no hook {name}")))?;
     let began = Instant::now();
-    // A group of its own: what it started ends with it, and Ctrl-C does not leave the laboratory half changed.
+    // A group of its own: what it started ends with it, and Ctrl-C does not reach it.
     let child = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
@@ -99,12 +106,10 @@ fn kill(child: &Child) {
     }
 }
 
-/// Does something between two hooks. The second one is run whatever happens, and has all of its time even after an
-/// interruption: the laboratory has to be as it was.
+/// Does something between two hooks. The second one is run whatever happens.
 pub(crate) fn between<T>(lab: &Lab, first: &str, last: &str, within: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
-    let outcome = run(lab, first).and_then(|()| within());
-    let until = Instant::now() + lab.config.limits.hook();
-    let undone = perform(lab, last, || until);
+    let outcome = run_undone(lab, first).and_then(|()| within());
+    let undone = run(lab, last);
     let outcome = outcome?;
     undone.map(|()| outcome)
 }

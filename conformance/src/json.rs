@@ -79,6 +79,19 @@ impl Json {
         }
     }
 
+    /// Numbers and texts as they are meant, names before their values.
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::Null | Self::Bool(_) => String::new(),
+            Self::Number(spelt) => spelt.clone(),
+            Self::String(text) => text.to_string(),
+            Self::Array(values) => values.iter().map(Self::said).collect::<Vec<_>>().join(","),
+            Self::Object(members) => {
+                members.iter().map(|(name, value)| format!("{name}: {}", value.said())).collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
+
     /// Calls `visit` with each member of each object at any depth.
     pub(crate) fn each_member<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a Self)) {
         match self {

@@ -362,13 +362,13 @@ fn errors_tell_nothing(look: &mut Look<'_>) {
     let body = response.body.expose();
     let body = &body[..body.len().min(bounds::HEAD)];
     let is_key = answer.material > 0 || look.vault.betrayed_by(body);
-    let why = if is_key { "key material" } else { told_too_much(&String::from_utf8_lossy(body)) };
+    let why = if is_key { "key material" } else { told_too_much(&String::from_utf8_lossy(body), answer.json.as_ref().ok()) };
     let got = format!("{why} in: {}", answer.shown);
     look.judge_at("014-ERR-010", None, why.is_empty(), "no key material, stack trace, file path or query", &got);
 }
 
 /// What an error should not tell, whatever it is about.
-fn told_too_much(text: &str) -> &'static str {
+fn told_too_much(text: &str, json: Option<&Json>) -> &'static str {
     let traces = ["Traceback (most recent", "panicked at", "Exception in thread", "\n\tat ", "\\n\\tat ", "stack backtrace"];
     let paths =
         ["/home/", "/usr/lib", "/usr/src/", "/var/lib/", "/etc/", "/root/", "C:\\", ".py\", line", ".rs:", ".java:", ".go:"];
@@ -378,7 +378,7 @@ fn told_too_much(text: &str) -> &'static str {
         word.len() >= 43 && kinds.iter().all(|kind| word.bytes().any(|octet| kind(&octet)))
     });
     // A text may have every letter escaped: what it says counts, and not how.
-    let said = serde_json::from_str::<serde_json::Value>(text).map_or_else(|_| text.to_owned(), |json| json.to_string());
+    let said = json.map_or_else(|| text.to_owned(), Json::said);
     if keylike || has_key_octet_by_octet(&said) {
         "what looks like key material"
     } else if found(&traces) {
@@ -436,12 +436,20 @@ mod tests {
     fn an_error_that_quotes_a_key_octet_by_octet_tells_too_much() {
         let key: [u8; 32] = std::array::from_fn(|at| u8::try_from((at * 77 + 200) % 256).unwrap_or(0));
         let colons = key.map(|octet| format!("{octet:02x}")).join(":");
+        let told = |body: &str| told_too_much(body, crate::json::read(body.as_bytes()).ok().as_ref().map(|(json, _)| json));
         for said in [format!("{key:?}"), colons] {
-            assert_eq!(told_too_much(&format!("{{\"message\":\"cannot encode {said}\"}}")), "what looks like key material");
+            assert_eq!(told(&format!("{{\"message\":\"cannot encode {said}\"}}")), "what looks like key material");
+            assert_eq!(
+                told(&format!("{{\"message\":\"cannot encode {said}\",\"message\":\"no\"}}")),
+                "what looks like key material"
+            );
+            assert_eq!(told(&format!("cannot encode {said}")), "what looks like key material");
         }
-        assert_eq!(told_too_much(r#"{"message":"size shall be a multiple of 8","details":[{"size":257}]}"#), "");
+        assert_eq!(told(&format!("{{\"message\":\"no\",\"details\":[{{\"key\":{key:?}}}]}}")), "what looks like key material");
+        assert_eq!(told(&format!("{{\"message\":\"no\",\"details\":[{{\"key_ID\":{:?}}}]}}", &key[..16])), "");
+        assert_eq!(told(r#"{"message":"size shall be a multiple of 8","details":[{"size":257}]}"#), "");
         let escaped: String = "size shall be a multiple of 8".chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
-        assert_eq!(told_too_much(&format!("{{\"message\":\"{escaped}\"}}")), "");
+        assert_eq!(told(&format!("{{\"message\":\"{escaped}\"}}")), "");
     }
 
     #[test]

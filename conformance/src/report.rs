@@ -410,6 +410,11 @@ impl CaseResult {
         }
     }
 
+    /// Whether a failure is there that nobody expected.
+    pub(crate) fn fails_unexpectedly(&self) -> bool {
+        self.verdict == Verdict::Fail && matches!(self.expected.as_str(), "none" | "expired")
+    }
+
     /// The checks that were not met, as lines.
     pub(crate) fn complaints(&self) -> Vec<&Check> {
         self.checks.iter().filter(|check| check.verdict != Verdict::Pass).collect()

@@ -247,7 +247,7 @@ impl<'a> Runner<'a> {
         for case in active {
             let mut result = if ended { self.untouched(case) } else { self.case(case) };
             self.expected.mark(&mut result, began.0);
-            ended |= self.interrupted() || self.gone.is_some() || self.options.fail_fast && result.is_bad();
+            ended |= self.interrupted() || self.gone.is_some() || self.options.fail_fast && result.fails_unexpectedly();
             self.gate.case(&mut screen, &result, out)?;
             results.insert(case.id, result);
         }

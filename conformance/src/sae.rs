@@ -21,7 +21,9 @@ use crate::expected::Expected;
 use crate::lab::Mode;
 use crate::plan::Plan;
 use crate::player::{Fault, Pki, Player, kme_id};
-use crate::report::{CaseResult, Ics, KeyCost, KmeFacts, LedgerFacts, PlanFacts, Report, Screen, Summary, Target, Tool, Verdict};
+use crate::report::{
+    CaseResult, Ics, KeyCost, KmeFacts, LedgerFacts, PlanFacts, Report, Screen, Summary, Target, Tool, Verdict, count,
+};
 use crate::run::{Gate, Guarded, Hidden, Options, RunError, conclude, conclude_report, levels};
 use crate::secret::Vault;
 
@@ -207,7 +209,7 @@ impl<'a> Runner<'a> {
         for case in first.into_iter().chain(last) {
             let mut result = if ended { self.untouched(case) } else { self.case(case) };
             self.expected.mark(&mut result, began.0);
-            ended |= self.stand.interrupted.load(Ordering::SeqCst) || self.options.fail_fast && result.is_bad();
+            ended |= self.stand.interrupted.load(Ordering::SeqCst) || self.options.fail_fast && result.fails_unexpectedly();
             self.gate.case(&mut screen, &result, out)?;
             results.push(result);
         }
@@ -234,7 +236,7 @@ impl<'a> Runner<'a> {
                     format!("{} {}  {} (played by qkdspec)", side.letter(), self.stand.player.url(side, None), kme_id(side))
                 })
                 .join("   "),
-            format!("{} cases", self.plan.cases.len()),
+            count(self.plan.cases.len(), "case"),
         ];
         if let Telling::Wire(why) = &self.stand.telling {
             lines.push(format!("judged by what is seen on the wire only: {why}"));

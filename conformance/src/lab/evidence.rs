@@ -36,8 +36,8 @@ pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer,
             raw_b64: None,
         }
     });
-    // A body that is no text is shown as the octets it is.
-    let no_text = request.body.as_deref().filter(|body| std::str::from_utf8(body).is_err());
+    // A body of ours that is no text is shown as the octets it is. In one of an SAE there may be a key.
+    let no_text = request.body.as_deref().filter(|body| request.fault && std::str::from_utf8(body).is_err());
     let raw = request.raw.as_deref().or(no_text);
     // What we ask with may come from an answer: an ID may be a key.
     let text = request.body.as_deref().filter(|_| no_text.is_none());
@@ -56,7 +56,7 @@ pub(super) fn exchange(who: &str, kme: &Kme, request: &Request, answer: &Answer,
             } else {
                 format!("{} {}{target}", request.method, kme.url.prefix)
             },
-            headers: request.headers.iter().map(|(name, value)| (name.clone(), vault.told(value, 200))).collect(),
+            headers: request.headers.iter().map(|(name, value)| (vault.told(name, 100), vault.told(value, 200))).collect(),
             truncated_at: raw.map(<[u8]>::len).filter(|length| *length > RAW).map(|_| RAW),
             body,
             raw_b64: raw.map(|raw| Base64::encode_string(&raw[..raw.len().min(RAW)])),

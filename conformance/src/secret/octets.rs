@@ -1,5 +1,7 @@
 //! Octets written one after the other, in text that nobody has learnt a key of.
 
+use std::ops::Range;
+
 use zeroize::Zeroizing;
 
 use super::{decoded_leniently, is_uuid};
@@ -16,7 +18,7 @@ pub(crate) fn without_octets_in_a_row(text: &str) -> String {
 fn without_words_in_a_row(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let (mut row, mut count, mut at) = (0..0, 0, 0);
-    let mut end = |row: &mut std::ops::Range<usize>, count: &mut usize, next: usize| {
+    let mut end = |row: &mut Range<usize>, count: &mut usize, next: usize| {
         if *count >= ROW {
             shown.push_str(&format!("<{count} octets>"));
         } else {
@@ -64,12 +66,26 @@ fn octets_of(word: &str) -> usize {
 /// Escapes from which on they are taken for octets: a word in another language has one or two.
 const ESCAPES: usize = 3;
 
-/// Hides octets as programs print those that are no text, `\xc8\x01M\x03`: escapes, and what stands for itself between them.
+/// Hides octets as programs print those that are no text, `\xc8\x01M\x03`: escapes, or characters with the numbers of octets, and
+/// what stands for itself between them.
 fn without_escapes_in_a_row(text: &str) -> String {
-    let escapes: Vec<_> = text.match_indices('\\').filter_map(|(at, _)| Some(at..at + escape(&text[at..])?)).collect();
+    let special = |c: char| matches!(c, '\\' | '\0'..='\x1f' | '\x7f'..='\u{ff}');
+    let escapes: Vec<_> = text
+        .match_indices(special)
+        .filter_map(|(at, found)| Some(at..at + if found == "\\" { escape(&text[at..])? } else { found.len() }))
+        .collect();
     let mut shown = String::with_capacity(text.len());
     let mut at = 0;
-    for row in escapes.chunk_by(|one, next| next.start - one.end <= APART) {
+    // A letter of another language, as it stands, may be one.
+    let is_letter = |unit: &Range<usize>| text[unit.clone()].chars().all(|c| c.is_whitespace() || c > '\u{9f}');
+    let together = |one: &Range<usize>, next: &Range<usize>| {
+        let between = &text[one.end..next.start];
+        between.len() <= APART && (!is_letter(one) && !is_letter(next) || beside(between.chars()) == between.len())
+    };
+    for row in escapes.chunk_by(together) {
+        if row.iter().all(is_letter) {
+            continue;
+        }
         let (Some(first), Some(last)) = (row.first(), row.last()) else { continue };
         // As far as no quote or bracket is around it, what is next to it belongs to it.
         let (before, after) = (beside(text[at..first.start].chars().rev()), beside(text[last.end..].chars()));
@@ -91,16 +107,18 @@ fn beside(text: impl Iterator<Item = char>) -> usize {
     text.take(APART).take_while(|c| c.is_ascii_graphic() && !"\"'`()[]{}<>".contains(*c)).count()
 }
 
-/// The length of an escape for one octet at the beginning of a text: `\xc8`, `\u00c8`, `\310`.
+/// The length of an escape for one octet at the beginning of a text: `\xc8`, `\u00c8`, `\u{c8}`, `\310`.
 fn escape(text: &str) -> Option<usize> {
-    let is = |range: std::ops::Range<usize>, digit: fn(&u8) -> bool| {
-        text.as_bytes().get(range).is_some_and(|digits| digits.iter().all(digit))
-    };
+    let is =
+        |range: Range<usize>, digit: fn(&u8) -> bool| text.as_bytes().get(range).is_some_and(|digits| digits.iter().all(digit));
     if text.starts_with("\\x") && is(2..4, u8::is_ascii_hexdigit) {
         return Some(4);
     }
     if text.starts_with("\\u00") && is(4..6, u8::is_ascii_hexdigit) {
         return Some(6);
+    }
+    if let Some((digits, _)) = text.strip_prefix("\\u{").and_then(|rest| rest.split_once('}')) {
+        return u8::from_str_radix(digits, 16).ok().map(|_| digits.len() + 4);
     }
     (is(1..2, |digit| (b'0'..=b'3').contains(digit)) && is(2..4, |digit| (b'0'..=b'7').contains(digit))).then_some(4)
 }
@@ -121,23 +139,29 @@ pub(crate) fn has_key_octet_by_octet(text: &str) -> bool {
 }
 
 fn has_row(text: &str, octet: impl Fn(&str) -> Option<u8>) -> bool {
-    let (mut start, mut end, mut sign) = (0, 0, "");
-    let mut row = Zeroizing::new(Vec::new());
+    let (mut start, mut last, mut end, mut sign) = (0, 0, 0, "");
+    let mut row: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::new());
     for word in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
         let at = word.as_ptr().addr() - text.as_ptr().addr();
         // Java has negative ones.
         let between = text[end..at].trim_end_matches('-');
         let value = octet(word);
+        if value.is_none() || row.is_empty() || between.len() > APART {
+            row.clear();
+            start = at;
+        } else if row.len() > 1 && between != sign {
+            // What comes before a list, such as its length, is none of it.
+            let kept = row.len() - 1;
+            row.drain(..kept);
+            start = last;
+        }
         if row.len() == 1 {
             sign = between;
         }
-        if value.is_none() || row.is_empty() || between != sign || between.len() > APART {
-            row.clear();
-            start = at;
-        }
         row.extend(value);
-        end = at + word.len();
-        let is_mixed = row.len().checked_sub(KEY).is_some_and(|from| !row[from..].is_sorted());
+        (last, end) = (at, at + word.len());
+        let sizes = |row: &[u8]| row.is_sorted() || row.is_sorted_by(|one, next| one >= next);
+        let is_mixed = row.len().checked_sub(KEY).is_some_and(|from| !sizes(&row[from..]));
         if is_mixed && !is_called_other(&text[..start]) {
             return true;
         }
@@ -145,12 +169,15 @@ fn has_row(text: &str, octet: impl Fn(&str) -> Option<u8>) -> bool {
     false
 }
 
-/// Whether what comes next is no key, by what is said of it: of a certificate, errors quote such.
+/// Whether what comes next is no key, by what is said of it: of a certificate, errors quote such, and of a key its ID.
 fn is_called_other(before: &str) -> bool {
-    let said: String = before.chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
-    ["fingerprint", "thumbprint", "serial", "sha1", "sha-1", "sha256", "sha-256"]
-        .iter()
-        .any(|name| said.to_ascii_lowercase().contains(name))
+    let said: String =
+        before.chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<String>().to_ascii_lowercase();
+    let words: Vec<_> = said.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let names = ["serial", "serialnumber", "sha1", "sha256", "sha", "id", "ids", "identifier", "uuid", "keyid"];
+    let other = words.iter().rposition(|word| names.contains(word) || word.ends_with("keyidentifier"));
+    words.iter().any(|word| ["fingerprint", "thumbprint"].contains(word))
+        || other.is_some_and(|other| !words[other..].contains(&"key"))
 }
 
 /// The octets that the words of a text stand for, as numbers and in hexadecimal.
@@ -223,11 +250,20 @@ mod tests {
             r"\u00c8\u0001M\u0003\t\u00fa\u0006=",
             r"\\xc8\\x01M\\x03\\t\\xfa\\x06=",
             r"\xfbcanary-\xff-of-qkdspec-\xfe!!",
+            r"\u{c8}\u{1}M\u{3}\t\u{fa}\u{6}=",
+            "\u{c8}\u{1}M\u{3}\t\u{fa}\u{6}=",
+            "é\u{82}·\u{e}î\u{7f}ab=",
         ] {
             let shown = without_octets_in_a_row(&format!("cannot encode [b'{row}'] é here"));
             assert!(shown.starts_with("cannot encode [b'<") && shown.ends_with(" octets>'] é here"), "{shown}");
         }
-        for text in [r#"{\"size\":\"257\",\"max\":8}\n"#, r"d\u00e9j\u00e0 vu", r"C:\x12\new", r"a \x, \u00, \01 é\"] {
+        for text in [
+            r#"{\"size\":\"257\",\"max\":8}\n"#,
+            r"d\u00e9j\u00e0 vu",
+            r"C:\x12\new",
+            "Gerät für Schlüssel größer als möglich\nköniglich",
+            r"a \x, \u00, \01 é\",
+        ] {
             assert_eq!(without_octets_in_a_row(text), text);
         }
     }
@@ -247,6 +283,10 @@ mod tests {
             hex("\\x", ""),
         ] {
             assert!(has_key_octet_by_octet(&format!("at 10: bad key {row} 7")), "{row}");
+            for before in ["cannot serialize key: ", "an HKDF-SHA256 key ", "wanted 32, got 16: ", "the ID is known, its key is "]
+            {
+                assert!(has_key_octet_by_octet(&format!("{before}{row}")), "{before}{row}");
+            }
         }
         let half = &key[..15];
         for text in [
@@ -256,6 +296,10 @@ mod tests {
             "0957365e-4b8d-4f95-8a8f-de3d60199dbb, 0957365e-4b8d-4f95-8a8f-de3d60199dbb".to_owned(),
             "one of 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 136 bits".to_owned(),
             format!("SHA-256 Fingerprint={}", hex("", ":")),
+            "one of 248, 240, 232, 224, 216, 208, 200, 192, 184, 176, 168, 160, 152, 144, 136, 128 bits".to_owned(),
+            format!("X509v3 Authority Key Identifier: keyid:{}", hex("", ":")),
+            format!("{{\"key_ID\":{key:?}}}"),
+            format!("serial number {}", hex("", ":")),
             "2001:db8:00:11:22:33:44:55, fe80:00:00:00:00:11:22:33".to_owned(),
         ] {
             assert!(!has_key_octet_by_octet(&text), "{text}");

@@ -18,7 +18,7 @@ use crate::{pki, report};
 const BIRD: &[u8; 24] = b"\xfbcanary-\xff-of-qkdspec-\xfe!!";
 
 /// How the KME hands out its keys.
-const WAYS: [(&str, &str); 14] = [
+const WAYS: [(&str, &str); 15] = [
     ("as it ought to", ""),
     ("in hexadecimal", "hex"),
     ("in URL-safe base64", "url"),
@@ -28,6 +28,7 @@ const WAYS: [(&str, &str); 14] = [
     ("also in errors, as numbers in the text", "decimal"),
     ("also in errors, in hexadecimal with colons", "colons"),
     ("also in errors, as text with escapes", "escaped"),
+    ("also in errors, as characters of which some are escaped", "characters"),
     ("also as an extension", "extension"),
     ("also in a header", "header"),
     ("also in the reason phrase of errors", "reason"),
@@ -38,7 +39,7 @@ const WAYS: [(&str, &str); 14] = [
 /// Runs against a KME that hands out such keys, in every way; gives what was found out of place, and how many outputs were searched.
 pub(crate) fn canary() -> Result<(Vec<String>, usize), String> {
     let folder = Folder::new("canary")?;
-    pki::write(&folder.path().join("pki"))?;
+    pki::write(&folder.path().join("pki"), &["kme-a"])?;
     let (mut found, mut searched) = (Vec::new(), 0);
     for (way, switch) in WAYS {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
@@ -203,7 +204,12 @@ fn refusal(octets: &[u8], switch: &str) -> (String, String, String) {
         "numbers" => format!("{{\"message\":\"no\",\"details\":[{{\"buffer\":{octets:?}}}]}}"),
         "decimal" => format!("{{\"message\":\"cannot encode {octets:?}\"}}"),
         "colons" => format!("{{\"message\":\"cannot encode {}\"}}", spaced.join(":")),
-        // As Python prints it; in JSON each backslash is one more.
+        // In JSON each backslash is one more.
+        "characters" => {
+            let characters: String = octets.iter().map(|octet| char::from(*octet)).flat_map(char::escape_default).collect();
+            format!("{{\"message\":\"cannot encode {}\"}}", characters.replace('\\', r"\\"))
+        }
+        // As Python prints it.
         "escaped" => format!("{{\"message\":\"cannot encode b'{}'\"}}", octets.escape_ascii().to_string().replace('\\', r"\\")),
         _ => "{\"message\":\"no\"}".to_owned(),
     };
