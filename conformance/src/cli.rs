@@ -142,9 +142,9 @@ enum Command {
         #[arg(long, default_value = "md", value_parser = ["md", "json"])]
         format: String,
     },
-    /// Run a case of a report again, with the same seed
+    /// Run a case of a report about KMEs again, with the same seed
     #[command(
-        after_help = "Example:\n  qkdspec replay r.json 014-ENC-027 --config lab/qkdspec.toml\n\nWhat looks at all exchanges is repeated with the cases in whose exchanges it\nfound its faults. Exit codes are those of run."
+        after_help = "Example:\n  qkdspec replay r.json 014-ENC-027 --config lab/qkdspec.toml\n\nWhat looks at all exchanges is repeated with the cases in whose exchanges it\nfound its faults. A report about an SAE has, for every case, the command that\nrepeats it. Exit codes are those of run."
     )]
     Replay(replay::Replay),
     /// Claims (ICS): pro forma, check, draft
@@ -173,7 +173,9 @@ enum Command {
         to: Vec<String>,
     },
     /// Compare two reports; exit code 1 if anything got worse
-    #[command(after_help = "Example:\n  qkdspec diff last.json now.json")]
+    #[command(
+        after_help = "Example:\n  qkdspec diff last.json now.json\n\nExit codes: 0 nothing got worse, 1 something did, 2 not readable, or not about\nthe same, 3 the later report is partial, or no longer judges what the earlier\ndid."
+    )]
     Diff {
         /// The earlier report
         old: PathBuf,
@@ -277,9 +279,9 @@ impl Command {
                 }
             }
             Self::Diff { old, new } => {
-                let (text, worse) = diff::diff(&load(&old)?, &load(&new)?);
+                let (text, code) = diff::diff(&load(&old)?, &load(&new)?).map_err(RunError::Usage)?;
                 write!(out, "{text}")?;
-                return Ok(u8::from(worse));
+                return Ok(code);
             }
             Self::Expect { report, until } => {
                 let format = time::format_description::well_known::Iso8601::DATE;

@@ -206,6 +206,11 @@ impl Config {
         if self.schema != 1 {
             return Err(format!("schema = {}: this program reads schema = 1", self.schema));
         }
+        // A report names the edition that it judges by.
+        let (known, of) = EDITION;
+        if let Some((standard, edition)) = self.edition.iter().find(|&(name, edition)| name != known || edition != of) {
+            return Err(format!("edition: {standard} = {edition:?}: this program tests {known} = {of:?} only"));
+        }
         for (side, kme) in &self.kme {
             let name = side.letter().to_lowercase();
             BaseUrl::of_kme(&kme.base_url).map_err(|error| format!("[kme.{name}] base_url: {error}"))?;
@@ -260,6 +265,9 @@ impl Config {
         Ok(())
     }
 }
+
+/// The standard that KMEs are tested by.
+const EDITION: (&str, &str) = ("etsi014", "1.1.1");
 
 /// Certificates that ought to be refused. For the last two, one is made during the run unless given.
 pub(crate) const INTRUDERS: [&str; 7] =
@@ -329,6 +337,10 @@ master = "red"
         assert!(error(&GOOD.replace("master = \"red\"", "master = \"blue\"")).contains("not in [sae]"));
         assert!(error(&GOOD.replace("kme = \"a\"", "kme = \"b\"")).contains("no [kme.b]; with one KME only, write kme = \"a\""));
         assert!(error(&GOOD.replace("schema = 1", "schema = 2")).contains("schema = 1"));
+        for edition in ["etsi014 = \"9.9.9\"", "etsi004 = \"1.1.1\""] {
+            let text = GOOD.replace("schema = 1", &format!("schema = 1\nedition = {{ {edition} }}"));
+            assert!(error(&text).contains(&format!("{edition}: this program tests etsi014 = \"1.1.1\" only")));
+        }
         assert!(error(&GOOD.replace("https://a.example", "a.example")).contains("https://"));
         assert!(error(&GOOD.replace("a.example", "a.example/api/v1")).contains("[kme.a] base_url: "));
         assert!(error(&format!("{GOOD}slave = \"red\"\n")).contains("two roles"));

@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const REVOKED: u64 = 0x5245_564f;
 
-/// Makes `ca.pem`, `crl.pem`, and certificate and key (`NAME.pem`, `NAME.key`) of red, blue, green, grey, kme-a, kme-b, and
-/// of all that `[intruder]` can name.
-pub(crate) fn write(folder: &Path) -> Result<(), String> {
+/// Makes `ca.pem`, `crl.pem`, and certificate and key (`NAME.pem`, `NAME.key`) of red, blue, green, grey, these KMEs, and of
+/// all that `[intruder]` can name.
+pub(crate) fn write(folder: &Path, kmes: &[&str]) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let failed = |error: rcgen::Error| error.to_string();
     let now = SystemTime::now();
@@ -54,7 +54,7 @@ pub(crate) fn write(folder: &Path) -> Result<(), String> {
     let (key, stranger) = (KeyPair::generate().map_err(failed)?, KeyPair::generate().map_err(failed)?);
     let stranger = Issuer::new(authority, stranger);
     save("lookalike", &year.signed_by(&key, &stranger).map_err(failed)?, &key)?;
-    for kme in ["kme-a", "kme-b"] {
+    for &kme in kmes {
         let mut params = client(kme, now - DAY, now + 365 * DAY)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names.push(SanType::DnsName("localhost".try_into().map_err(failed)?));

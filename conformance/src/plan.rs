@@ -4,6 +4,7 @@ use crate::case::Case;
 use crate::catalogue::VERSION;
 use crate::config::Config;
 use crate::lab::Mode;
+use crate::report::count;
 use crate::run::FEED;
 
 /// An ordered list of cases with what determines it.
@@ -35,6 +36,7 @@ impl Plan {
     /// For people.
     pub(crate) fn text(&self, config: &Config) -> String {
         let batch = config.limits.max_batch;
+        let worst = self.worst(batch, batch);
         let mut text = String::new();
         for case in &self.cases {
             let hooks: Vec<_> =
@@ -44,15 +46,26 @@ impl Plan {
             text.push('\n');
         }
         text.push_str(&format!(
-            "\n{} cases, mode {}, seed {:x}, plan {}\nworst cost {} keys, budget {}, each case run {} times (M = limits.max_batch = {batch}; known exactly once Status is)\n",
-            self.cases.len(),
+            "\n{}, mode {}, seed {:x}, plan {}\nworst cost {}{}; {} of each case\n\
+             M, a full request, is taken to be {} (limits.max_batch); exact once a run has read Status\n",
+            count(self.cases.len(), "case"),
             self.mode.name(),
             self.seed,
             &self.sha256()[..12],
-            self.worst(batch, batch),
-            config.limits.budget_keys,
-            self.attempts,
+            count(worst, "key"),
+            budget_of(worst, config.limits.budget_keys),
+            count(self.attempts, "run"),
+            count(batch, "key"),
         ));
         text
+    }
+}
+
+/// The budget, said after the worst cost: one that is smaller is no mistake.
+pub(crate) fn budget_of(worst: u64, budget: u64) -> String {
+    if worst > budget {
+        format!(" if all goes wrong; never more than the budget, {budget}")
+    } else {
+        format!(", budget {budget}")
     }
 }

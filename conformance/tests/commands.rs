@@ -56,6 +56,13 @@ impl Bench {
         out
     }
 
+    /// Writes a report again with something changed in it.
+    fn changed(&self, from: &str, to: &str, change: impl FnOnce(&mut Value)) {
+        let mut report = self.json(from);
+        change(&mut report);
+        fs::write(self.path(to), report.to_string()).expect("written");
+    }
+
     /// Standard error of wrong usage.
     fn refused(&self, arguments: &[&str]) -> String {
         let (got, out, errors) = self.said(arguments);
@@ -89,6 +96,54 @@ fn a_case_of_a_report_is_repeated() {
     assert!(bench.refused(&["replay", "r.json", "DEC-003"]).contains("has no case DEC-003"));
     assert!(bench.refused(&["replay", "qkdspec.toml", "DEC-004"]).contains("no report"));
     assert!(bench.refused(&["replay", "nothing.json", "DEC-004"]).contains("nothing.json"));
+    let line = "qkdspec run sae --role slave SAE14-BAD-001 --exec ./shim";
+    bench.changed("r.json", "sae.json", |report| {
+        report["cases"][0]["id"] = "SAE14-BAD-001".into();
+        report["cases"][0]["replay"] = line.into();
+    });
+    let errors = bench.refused(&["replay", "sae.json", "BAD-001"]);
+    assert!(
+        errors.contains(&format!("replay for KMEs only; the report has the command that repeats it:\n  {line}\n")),
+        "{errors}"
+    );
+}
+
+#[test]
+fn what_a_later_report_leaves_open_is_no_success() {
+    let bench = Bench::new("");
+    bench.expect(0, &["run", "kme", "STA-001", "STA-002", "ENC-001", "--report", "r.json"]);
+    assert_eq!(bench.expect(0, &["diff", "r.json", "r.json"]), "no verdict differs\n");
+    let judged = |report: &mut Value, case: usize, verdict: &str| report["cases"][case]["verdict"] = verdict.into();
+    bench.changed("r.json", "open.json", |report| judged(report, 1, "inconc"));
+    let out = bench.expect(3, &["diff", "r.json", "open.json"]);
+    assert!(out.starts_with("no longer judged: 1\n  014-STA-002  pass -> inconc"), "{out}");
+    bench.changed("r.json", "worse.json", |report| {
+        judged(report, 0, "fail");
+        judged(report, 1, "inconc");
+    });
+    let out = bench.expect(1, &["diff", "r.json", "worse.json"]);
+    assert!(out.contains("regressions: 1") && out.contains("no longer judged: 1"), "{out}");
+    bench.changed("r.json", "partial.json", |report| {
+        report["validity"] = "partial".into();
+        judged(report, 2, "skip");
+    });
+    let out = bench.expect(3, &["diff", "r.json", "partial.json"]);
+    assert!(out.contains("014-ENC-001  pass -> skip") && out.contains("the later report is partial"), "{out}");
+    bench.expect(3, &["diff", "partial.json", "partial.json"]);
+    assert!(bench.expect(0, &["diff", "partial.json", "r.json"]).contains("the earlier report is partial"));
+    // Not run, and not for an interruption.
+    bench.changed("r.json", "skip.json", |report| judged(report, 2, "skip"));
+    assert!(bench.expect(0, &["diff", "r.json", "skip.json"]).starts_with("other changes: 1"));
+    bench.changed("r.json", "fewer.json", |report| drop(report["cases"].as_array_mut().map(|cases| cases.remove(0))));
+    assert!(bench.expect(0, &["diff", "r.json", "fewer.json"]).starts_with("not selected now: 1\n  014-STA-001  pass  "));
+    assert!(bench.expect(0, &["diff", "fewer.json", "r.json"]).starts_with("not selected before: 1"));
+    bench.changed("fewer.json", "newer.json", |report| report["tool"]["catalogue"] = "99".into());
+    assert!(bench.expect(0, &["diff", "r.json", "newer.json"]).starts_with("retired cases, or not selected now: 1"));
+    bench.changed("r.json", "sae.json", |report| {
+        let cases = report["cases"].as_array_mut().expect("cases");
+        cases.iter_mut().for_each(|case| case["id"] = "SAE14-BAD-001".into());
+    });
+    assert!(bench.refused(&["diff", "r.json", "sae.json"]).contains("about KMEs, the later one about an SAE"));
 }
 
 #[test]
@@ -193,6 +248,14 @@ fn a_badge_says_no_more_than_the_report() {
     assert!(with(&|report| report["summary"]["outcome"] = "inconclusive".into()).starts_with("inconclusive"));
     assert!(with(&|report| report["plan"]["profile"] = "<script>".into()).contains("<script>"));
     assert!(bench.refused(&["badge", "r.json", "--out", "r.svg"]).contains("would be written over"));
+    let of_sae = with(&|report| {
+        report["summary"]["counts"]["pass"] = 10.into();
+        report["summary"]["counts"]["warn"] = 2.into();
+        report["cases"].as_array_mut().expect("cases").iter_mut().for_each(|case| case["id"] = "SAE14-BAD-001".into());
+    });
+    assert_eq!(of_sae, "self-test conforms: 10 of 12 passed, 2 warnings, @014-smoke");
+    assert_eq!((&bench.json("b.json")["label"], &endpoint["label"]), (&"SAE, ETSI GS QKD 014".into(), &"ETSI GS QKD 014".into()));
+    assert!(bench.read("b.svg").contains(">SAE, ETSI GS QKD 014<"));
 }
 
 /// A private key of the given seed, as openssl writes one.
@@ -304,7 +367,11 @@ fn an_authority_without_its_key_is_not_written_over() {
     let (code, _, errors) = init(&[]);
     assert!(code == Some(2) && errors.contains("without ca.key") && errors.contains("not written over"), "{code:?} {errors}");
     assert_eq!(read(), second);
-    assert_eq!(init(&["--sae-dir", "other"]).0, Some(0));
+    let (code, out, _) = init(&["--sae-dir", "other", "--one-kme"]);
+    assert!(code == Some(0) && out.contains("kme-a.pem  ") && !out.contains("kme-b"), "{out}");
+    assert!(!folder.path().join("other/kme-b.pem").exists(), "there is one KME");
+    let (_, out, _) = init(&["--sae-dir", "third"]);
+    assert!(out.contains("kme-a.pem, kme-b.pem") && out.contains("claim \"tls.revocation\""), "{out}");
 }
 
 #[test]
@@ -316,7 +383,7 @@ fn one_kme_is_enough() {
     bench.expect(0, &["preflight", "--config", "one.toml"]);
     let out = bench.expect(0, &["run", "kme", "@014-smoke", "MC-001", "--config", "one.toml"]);
     assert!(out.contains("one KME only") && !out.contains("needs a slave"), "{out}");
-    assert!(out.contains("because   by Status, it is not so: not multicast.claimed"), "{out}");
+    assert!(out.contains("because   by Status, multicast is offered"), "{out}");
 }
 
 #[test]

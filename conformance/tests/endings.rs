@@ -134,12 +134,27 @@ fn a_refused_certificate_is_named() {
 fn what_the_slaves_kme_refuses_may_be_as_it_ought_to() {
     Bench::new("H37").ends(0, &["preflight"], "note:  KME B tells no Status, but 503");
     Bench::new("H38").ends(0, &["preflight"], "note:  KME B has no Status below");
+    // Tells no slave.
+    Bench::new("B58").ends(0, &["preflight"], "if not, a run will hold it against the KME");
 }
 
 #[test]
 fn a_preflight_says_what_seems_to_be_wrong() {
     let bench = Bench::new("");
     bench.ends(0, &["preflight"], "Status at the slave's KME");
+    bench.ends(0, &["preflight"], "nothing speaks against a run for certain; see 1 note above");
+    bench.ends(0, &["preflight", "--budget-keys", "0", "--mode", "safe"], "MC-005 will be skipped");
+    bench.ends(3, &["preflight", "--budget-keys", "0"], "wrong? the budget is 0 keys");
+    bench.configure(|toml| toml.replace("pki/blue.", "pki/unenrolled."));
+    bench.ends(3, &["preflight"], "wrong? KME B refuses blue (401), and tells green its Status: is its certificate");
+    bench.ends(3, &["preflight"], "not to be run like this: 1 likely mistake (wrong?) above");
+    bench.configure(|toml| toml.replace("{ id = \"blue\", kme = \"b\"", "{ id = \"blue\", kme = \"a\""));
+    bench.ends(3, &["preflight"], "wrong? [kme.b] is configured, but the slave, blue, is at A");
+    bench.configure(|toml| toml.replace("[ics]", "[ics]\nmulticast = { claimed = false }"));
+    bench.ends(3, &["preflight"], "wrong? claim contradicted: multicast.claimed = false");
+    bench.configure(|toml| toml.replace("etsi014 = \"1.1.1\"", "etsi014 = \"9.9.9\""));
+    bench.ends(2, &["preflight"], "edition: etsi014 = \"9.9.9\": this program tests etsi014 = \"1.1.1\" only");
+    bench.configure(|toml| toml);
     let urls: Vec<_> = bench.0.toml.lines().filter_map(|line| line.strip_prefix("base_url = ")).map(str::to_owned).collect();
     bench.configure(|toml| toml.replace(&urls[1], &urls[0]));
     bench.ends(3, &["preflight"], "wrong? [kme.a] and [kme.b] have one base_url");
@@ -172,8 +187,23 @@ fn claims_that_do_not_fit_are_no_success() {
 }
 
 #[test]
+fn all_that_is_missing_is_said_at_once() {
+    let bench = Bench::new("");
+    bench.configure(|toml| toml.lines().filter(|line| !line.starts_with("restart_a")).collect::<Vec<_>>().join("\n"));
+    let (_, text) = bench.said(&["run", "kme", "CON-005"]);
+    assert!(text.contains("the hook restart_a") && text.contains("--mode destructive") && text.contains(", and "), "{text}");
+    assert!(text.contains("1 case "), "{text}");
+}
+
+#[test]
 fn a_budget_that_is_used_up_is_said() {
     let bench = Bench::new("");
+    bench.ends(
+        0,
+        &["run", "kme", "ENC-001", "--budget-keys", "1"],
+        "worst cost 2 keys if all goes wrong; never more than the budget, 1 ",
+    );
+    bench.ends(0, &["run", "kme", "ENC-001"], "keys, budget 500 ");
     bench.ends(3, &["run", "kme", "ENC-001", "ENC-002", "--budget-keys", "1"], "INCONCLUSIVE: the key budget was used up");
 }
 

@@ -36,6 +36,7 @@ fn a_run_writes_every_form_of_its_report() {
     assert_eq!(output.status.code(), Some(1), "{screen}{}", String::from_utf8_lossy(&output.stderr));
     assert!(screen.contains("FAIL   ERR-010") && screen.contains("NOT CONFORMING"), "{screen}");
     assert!(!screen.contains('\u{1b}'), "no colours in a pipe");
+    assert!(screen.contains("\nFailures, once more\n"), "{screen}");
     assert!(qkdspec(&["report", &path("r.json"), "--to", "junit,sarif,md,text,html"]).status.success());
     for name in ["r.json", "r.html", "r.junit.xml", "r.sarif", "r.md", "r.txt"] {
         let text = fs::read_to_string(path(name)).expect(name);
@@ -90,6 +91,23 @@ fn a_failure_that_is_expected_makes_nothing_conform() {
 }
 
 #[test]
+fn what_no_longer_fails_is_named_and_is_no_failure() {
+    let pair = Pair::start("");
+    let expected = pair.folder.path().join("expected.toml");
+    let entry = "[[expect]]\ncase = \"014-STA-001\"\nverdict = \"fail\"\nreason = \"known\"\nuntil = 2999-12-31\n";
+    fs::write(&expected, entry).expect("written");
+    let config = qkdspec::Config::parse(&pair.toml, pair.folder.path()).expect("a configuration");
+    let mut options = qkdspec::Options::default();
+    options.select = vec!["@014-smoke".to_owned()];
+    options.expected = Some(expected);
+    let mut screen = Vec::new();
+    let report = qkdspec::run(config, &options, &mut screen).expect("a report");
+    let screen = String::from_utf8(screen).expect("UTF-8");
+    assert!(report.cases.len() > 10 && !screen.contains("once more"), "{screen}");
+    assert!(screen.contains("what was expected to fail did not (STA-001)"), "{screen}");
+}
+
+#[test]
 fn fail_fast_goes_on_past_what_is_expected_and_says_where_it_ended() {
     let pair = Pair::start("M100");
     let expected = pair.folder.path().join("expected.toml");
@@ -109,6 +127,7 @@ fn fail_fast_goes_on_past_what_is_expected_and_says_where_it_ended() {
     let last = report.case("014-DEC-016").expect("selected").verdict;
     assert_eq!((last, report.summary.exit, report.validity.as_str()), (qkdspec::Verdict::Pass, 0, "self-test"), "{screen}");
     let (report, screen) = run(false);
+    assert!(!screen.contains("once more"), "two cases above, and no more: {screen}");
     let last = report.case("014-DEC-016").expect("selected").verdict;
     assert_eq!((last, report.summary.exit, report.validity.as_str()), (qkdspec::Verdict::Skip, 1, "partial"), "{screen}");
     assert!(screen.contains("(ended early: partial)"), "{screen}");

@@ -7,10 +7,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::{load, write_file};
-use crate::report::{Report, escaped};
+use crate::report::{Report, count as with_noun, escaped};
 use crate::run::RunError;
 
-const LABEL: &str = "ETSI GS QKD 014";
+/// What was judged.
+fn label(report: &Report) -> &'static str {
+    if report.is_of_sae() { "SAE, ETSI GS QKD 014" } else { "ETSI GS QKD 014" }
+}
 
 #[derive(Args, Debug)]
 pub(super) struct Badge {
@@ -33,8 +36,9 @@ impl Badge {
             )));
         }
         let (message, colour) = said(&report);
-        write_file(&picture, &svg(&message, colour))?;
-        let shields = json!({ "schemaVersion": 1, "label": LABEL, "message": message, "color": colour });
+        let label = label(&report);
+        write_file(&picture, &svg(label, &message, colour))?;
+        let shields = json!({ "schemaVersion": 1, "label": label, "message": message, "color": colour });
         write_file(&endpoint, &format!("{shields:#}\n"))?;
         writeln!(out, "{}\n{}", picture.display(), endpoint.display())?;
         Ok(())
@@ -50,7 +54,11 @@ fn said(report: &Report) -> (String, &'static str) {
         (None, []) => "all cases".to_owned(),
         _ => "a selection".to_owned(),
     };
-    let figures = format!("{} of {judged} passed, {what}", count("pass"));
+    let warned = match count("warn") {
+        0 => String::new(),
+        warnings => format!(", {}", with_noun(warnings, "warning")),
+    };
+    let figures = format!("{} of {judged} passed{warned}, {what}", count("pass"));
     match (report.validity.as_str(), report.summary.outcome.as_str()) {
         ("self-test", "conforming") => (format!("self-test conforms: {figures}"), "#1a7f37"),
         ("self-test", "not-conforming") => (format!("does not conform: {figures}{}", report.expected_deviations()), "#cf222e"),
@@ -61,10 +69,10 @@ fn said(report: &Report) -> (String, &'static str) {
     }
 }
 
-fn svg(message: &str, colour: &str) -> String {
+fn svg(label: &str, message: &str, colour: &str) -> String {
     // Of a usual sans-serif of 11 px; textLength makes it exact.
     let width = |text: &str| text.chars().count() * 13 / 2 + 2;
-    let (left, right) = (width(LABEL) + 10, width(message) + 10);
+    let (left, right) = (width(label) + 10, width(message) + 10);
     let all = left + right;
     let text = |x: usize, text: &str| {
         format!(r#"<text x="{x}" y="14" textLength="{}" lengthAdjust="spacingAndGlyphs">{}</text>"#, width(text), escaped(text))
@@ -72,9 +80,8 @@ fn svg(message: &str, colour: &str) -> String {
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{all}" height="20" role="img" aria-label="{label}: {title}"><title>{label}: {title}</title><clipPath id="r"><rect width="{all}" height="20" rx="3"/></clipPath><g clip-path="url(#r)"><rect width="{left}" height="20" fill="#444"/><rect x="{left}" width="{right}" height="20" fill="{colour}"/></g><g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">{}{}</g></svg>
 "##,
-        text(5, LABEL),
+        text(5, label),
         text(left + 5, message),
-        label = LABEL,
         title = escaped(message),
     )
 }

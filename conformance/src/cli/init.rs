@@ -58,8 +58,19 @@ impl Init {
                     folder.display()
                 )));
             }
-            pki::write(&folder).map_err(RunError::Usage)?;
-            writeln!(out, "{}: certificates made; not for anything real", folder.display())?;
+            let kmes: &[&str] = if self.one_kme { &["kme-a"] } else { &["kme-a", "kme-b"] };
+            pki::write(&folder, kmes).map_err(RunError::Usage)?;
+            writeln!(out, "{}: certificates made; not for anything real. A key is beside each (.key)", folder.display())?;
+            let servers: Vec<_> = kmes.iter().map(|kme| format!("{kme}.pem")).collect();
+            for (files, what) in [
+                (servers.join(", ").as_str(), "the KMEs' own: each for its name, localhost and 127.0.0.1"),
+                ("ca.pem", "the authority whose client certificates the KMEs are to trust"),
+                ("crl.pem", "for KMEs that check a revocation list; then claim \"tls.revocation\""),
+                ("red, blue, green, grey", "SAEs, to be enrolled at their KMEs under these IDs"),
+                ("unenrolled", "an SAE that is not to be enrolled; the others of [intruder] need nothing"),
+            ] {
+                writeln!(out, "  {files:<24}{what}")?;
+            }
         }
         let text = self.text(&folder);
         fs::write(&self.out, text).map_err(|error| RunError::Usage(format!("{}: {error}", self.out.display())))?;
@@ -101,7 +112,8 @@ impl Init {
              # link_down = \"…\"\n# link_up = \"…\"\n\n\
              # Claims. What is not claimed is not tested, or its opposite is.\n[ics]\n\
              # multicast = { claimed = true, max = 2 }   # absent: as Status says\n# \"size.any-bit\" = false\n\
-             # \"ext.mandatory\" = [{ name = \"hx_path\", ok = \"direct\", impossible = \"by-moon\" }]\n# \"tls.revocation\" = true\n\
+             # \"ext.mandatory\" = [{ name = \"hx_path\", ok = \"direct\", impossible = \"by-moon\" }]\n\
+             # The KME refuses what a revocation list names, as crl.pem of --pki does [intruder] revoked:\n# \"tls.revocation\" = true\n\
              \"kme.local-pair\" = false\n# \"sae.any-id\" = true\n# \"key.lifetime\" = true\n\n[product]\n# vendor = \"…\"\n# name = \"…\"\n# version = \"…\"\n",
         );
         if self.one_kme {

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::config::Config;
 use crate::ctx::Stop;
+use crate::report::count;
 use crate::run::{Options, RunError, Runner};
 
 pub(super) fn perform(config: Config, options: &Options, out: &mut dyn Write) -> Result<u8, RunError> {
@@ -44,7 +45,12 @@ pub(super) fn perform(config: Config, options: &Options, out: &mut dyn Write) ->
         writeln!(out, "{} {}", if hint.sure { "wrong?" } else { "note: " }, hint.text)?;
     }
     writeln!(out)?;
+    let (mut left_out, mut inconclusive) = (0, 0);
     for (case, stop) in runner.obstacles() {
+        match stop {
+            Stop::Inconclusive(_) => inconclusive += 1,
+            _ => left_out += 1,
+        }
         let (verdict, why) = match stop {
             Stop::NotApplicable(why) => ("na", why),
             Stop::Skip(why) => ("skip", why),
@@ -53,5 +59,14 @@ pub(super) fn perform(config: Config, options: &Options, out: &mut dyn Write) ->
         };
         writeln!(out, "{verdict:<5} {:<12} {}: {why}", case.id, case.title)?;
     }
-    Ok(if hints.iter().any(|hint| hint.sure) { 3 } else { 0 })
+    if left_out + inconclusive > 0 {
+        writeln!(out, "\nof {}, {left_out} will be left out, {inconclusive} inconclusive", count(runner.planned(), "case"))?;
+    }
+    let wrong = hints.iter().filter(|hint| hint.sure).count();
+    match (wrong, hints.len() - wrong) {
+        (0, 0) => writeln!(out, "nothing speaks against a run")?,
+        (0, notes) => writeln!(out, "nothing speaks against a run for certain; see {} above", count(notes, "note"))?,
+        (wrong, _) => writeln!(out, "not to be run like this: {} (wrong?) above", count(wrong, "likely mistake"))?,
+    }
+    Ok(if wrong > 0 { 3 } else { 0 })
 }

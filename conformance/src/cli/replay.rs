@@ -12,10 +12,11 @@ use crate::catalogue::all;
 use crate::lab::Mode;
 use crate::report::{CaseResult, Report};
 use crate::run::{Options, RunError, run};
+use crate::secret::printable;
 
 #[derive(Args, Debug)]
 pub(super) struct Replay {
-    /// A report in JSON
+    /// A report about KMEs in JSON
     report: PathBuf,
     /// A case of it, for instance 014-ENC-027
     id: String,
@@ -36,8 +37,11 @@ impl Replay {
         let found = before.cases.iter().find(|case| case.id == asked || case.short() == asked);
         let old = found.ok_or_else(|| RunError::Usage(format!("{}: has no case {}", self.report.display(), self.id)))?;
         if old.id.starts_with("SAE14-") {
-            // How the SAE is driven is in no report.
-            return Err(RunError::Usage(format!("{} is for an SAE: {} --exec COMMAND", old.id, old.replay)));
+            return Err(RunError::Usage(format!(
+                "{} is for an SAE, and replay for KMEs only; the report has the command that repeats it:\n  {}",
+                old.id,
+                printable(&old.replay)
+            )));
         }
         let now = all().iter().find(|case| case.id == old.id);
         let now = now.ok_or_else(|| RunError::Usage(format!("{} is no case of this version of qkdspec", old.id)))?;

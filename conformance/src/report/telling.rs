@@ -7,8 +7,9 @@ use crate::catalogue::breached;
 const SENT: usize = 240;
 
 /// A number with its noun.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+pub(crate) fn count(number: impl ToString, noun: &str) -> String {
+    let number = number.to_string();
+    format!("{number} {noun}{}", if number == "1" { "" } else { "s" })
 }
 
 impl Report {

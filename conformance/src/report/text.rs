@@ -6,6 +6,9 @@ use super::{CaseResult, GONE, Report, Verdict, count as count_of, some};
 use crate::catalogue::{all, groups, reading};
 use crate::secret::printable;
 
+/// A failure that so few cases follow is still on the screen.
+const RECENT: usize = 10;
+
 /// Requests that are shown with a finding.
 const SENT: usize = 8;
 
@@ -68,8 +71,7 @@ impl Screen {
         };
         let keys = match result.keys.delivered {
             0 => String::new(),
-            1 => "  1 key".to_owned(),
-            keys => format!("  {keys} keys"),
+            keys => format!("  {}", count_of(keys, "key")),
         };
         let took = if result.ms > 0.0 { format!("  {:.0} ms", result.ms) } else { String::new() };
         let title = broken(&format!("{}{keys}{took}", result.title), self.width, 18, 18);
@@ -111,8 +113,10 @@ impl Screen {
     }
 
     pub(crate) fn end(&self, out: &mut dyn Write, report: &Report) -> io::Result<()> {
-        let failed: Vec<_> = report.cases.iter().filter(|case| case.is_bad() || case.verdict == Verdict::Error).collect();
-        if !failed.is_empty() && !self.quiet {
+        // What was expected to fail and did not is no failure; what also fails otherwise is.
+        let is_failure = |case: &&CaseResult| case.verdict == Verdict::Error || case.verdict == Verdict::Fail && case.is_bad();
+        let failed: Vec<_> = report.cases.iter().filter(is_failure).collect();
+        if !failed.is_empty() && !self.quiet && report.cases.len() > RECENT {
             writeln!(out, "\nFailures, once more")?;
             failed.iter().try_for_each(|case| write!(out, "{}", self.lines(case, false)))?;
         }
@@ -186,8 +190,10 @@ fn summary(report: &Report) -> String {
         "partial" => "  (ended early: partial)",
         _ => "  (laboratory settings: not valid for claims)",
     };
-    if report.cases.iter().any(|case| case.expected == "xpass") {
-        text.push_str("what was expected to fail did not: take it out of the list of what is expected\n");
+    let unexpected: Vec<_> = report.cases.iter().filter(|case| case.expected == "xpass").map(CaseResult::short).collect();
+    if !unexpected.is_empty() {
+        let which = unexpected.join(", ");
+        text.push_str(&format!("what was expected to fail did not ({which}): take it out of the list of what is expected\n"));
     }
     text.push_str(&format!("{}{}{validity}      exit {}\n", word.to_uppercase(), printable(&rest), report.summary.exit));
     text

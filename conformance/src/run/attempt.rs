@@ -10,11 +10,11 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Before, Runner};
 use crate::bounds;
-use crate::case::{Case, GONE, Level, Need, Run};
+use crate::case::{Case, GONE, Level, Need, Run, When};
 use crate::catalogue::requirement;
 use crate::ctx::{Ctx, Stop, judged};
 use crate::lab::{Answer, Mode, Request, Sae};
-use crate::report::{CaseResult, Check, EXCHANGE, KeyCost, Verdict};
+use crate::report::{CaseResult, Check, EXCHANGE, KeyCost, Verdict, count};
 use crate::rng::Rng;
 use crate::secret::Vault;
 
@@ -67,34 +67,38 @@ impl Runner<'_> {
         if !case.when.holds(&self.lab.config.ics, multicast) {
             // Where the vendor claims nothing, the KME has told it.
             let told = case.when.is_of_status(&self.lab.config.ics);
-            let by = if told { "by Status, it is not so" } else { "the claims do not say" };
-            return Some(Stop::NotApplicable(format!("{by}: {}", case.when.expression())));
+            let by = if told { "Status" } else { "the claims" };
+            let why = match case.when {
+                When::NoMulticast => format!("by {by}, multicast is offered"),
+                when => format!("by {by}, it is not so: {}", when.expression()),
+            };
+            return Some(Stop::NotApplicable(why));
         }
         let roles = &self.lab.config.roles;
         let side = |name: Option<&String>| name.and_then(|name| self.lab.sae(name)).map(|sae| sae.side);
-        for need in case.needs {
-            let met = match need {
-                Need::Slave => roles.slave.is_some(),
-                Need::Pair => side(roles.slave.as_ref()).is_some_and(|slave| Some(slave) != side(Some(&roles.master))),
-                Need::Stranger => {
-                    let stranger = side(roles.stranger.as_ref());
-                    stranger.is_some() && stranger == side(roles.slave.as_ref())
-                }
-                Need::Additional => !roles.additional.is_empty(),
-                Need::LocalPair => {
-                    let sides: Vec<_> = self.lab.saes().map(|sae| sae.side).collect();
-                    sides.iter().enumerate().any(|(index, side)| sides[index + 1..].contains(side))
-                }
-                Need::Hook(name) => self.lab.config.hooks.contains_key(*name),
-                Need::Intruder(name) => self.lab.config.intruder.contains_key(*name),
-                Need::Destructive => self.options.mode == Mode::Destructive,
-                Need::Tls => self.lab.kmes().all(|kme| kme.url.tls),
-                // Of cases for SAEs, which are not run here.
-                Need::AsMaster | Need::AsSlave | Need::AsBoth | Need::Told | Need::Output => false,
-            };
-            if !met {
-                return Some(Stop::Skip(format!("needs {}", crate::catalogue::need_text(*need))));
+        let met = |need: &Need| match need {
+            Need::Slave => roles.slave.is_some(),
+            Need::Pair => side(roles.slave.as_ref()).is_some_and(|slave| Some(slave) != side(Some(&roles.master))),
+            Need::Stranger => {
+                let stranger = side(roles.stranger.as_ref());
+                stranger.is_some() && stranger == side(roles.slave.as_ref())
             }
+            Need::Additional => !roles.additional.is_empty(),
+            Need::LocalPair => {
+                let sides: Vec<_> = self.lab.saes().map(|sae| sae.side).collect();
+                sides.iter().enumerate().any(|(index, side)| sides[index + 1..].contains(side))
+            }
+            Need::Hook(name) => self.lab.config.hooks.contains_key(*name),
+            Need::Intruder(name) => self.lab.config.intruder.contains_key(*name),
+            Need::Destructive => self.options.mode == Mode::Destructive,
+            Need::Tls => self.lab.kmes().all(|kme| kme.url.tls),
+            // Of cases for SAEs, which are not run here.
+            Need::AsMaster | Need::AsSlave | Need::AsBoth | Need::Told | Need::Output => false,
+        };
+        let missing: Vec<_> =
+            case.needs.iter().filter(|need| !met(need)).map(|need| crate::catalogue::need_text(*need)).collect();
+        if !missing.is_empty() {
+            return Some(Stop::Skip(format!("needs {}", missing.join(", and "))));
         }
         let worst = self.worst(case);
         if !case.cost.is_safe() && self.options.mode == Mode::Safe {
@@ -106,7 +110,7 @@ impl Runner<'_> {
         if worst <= left {
             return None;
         }
-        let why = format!("budget: it may cost {worst} keys, {left} are left");
+        let why = format!("budget: it may cost {}, of which {left} can be spent", count(worst, "key"));
         // No budget is made for what a wrong KME with such a limit could hand out.
         let limitless = case.cost.wrong_batches > 0 && self.limits.max_per_request.is_some_and(|most| most > whole);
         Some(if limitless { Stop::Skip(why) } else { Stop::Inconclusive(why) })
@@ -369,7 +373,7 @@ impl Runner<'_> {
         }
         let outcome = match tally {
             Some(tally) if tally.looked > 0 => {
-                result.reason = format!("{} exchanges, {} findings", tally.looked, tally.count);
+                result.reason = format!("{}, {}", count(tally.looked, "exchange"), count(tally.count, "finding"));
                 Ok(())
             }
             _ if self.unreachable.is_some() => Err(Stop::Inconclusive(self.unreachable.clone().unwrap_or_default())),

@@ -11,8 +11,9 @@ use crate::catalogue::{VERSION, all, breached, judged as judged_requirements};
 use crate::config::Side;
 use crate::json::Json;
 use crate::lab::Ledger;
+use crate::plan::budget_of;
 use crate::report::{
-    CaseResult, GONE, Ics, KmeFacts, LedgerFacts, LeftBehind, PlanFacts, Report, Summary, Target, Tool, Verdict,
+    CaseResult, GONE, Ics, KmeFacts, LedgerFacts, LeftBehind, PlanFacts, Report, Summary, Target, Tool, Verdict, count,
 };
 
 impl Runner<'_> {
@@ -35,9 +36,10 @@ impl Runner<'_> {
         let selection = if self.options.select.is_empty() { "all".to_owned() } else { self.options.select.join(" ") };
         let skip = if self.options.skip.is_empty() { String::new() } else { format!(", skip {}", self.options.skip.join(" ")) };
         lines.push(format!(
-            "{selection}{skip}   {} cases   worst cost {worst} keys, budget {}   mode {}",
-            plan.cases.len(),
-            self.lab.config.limits.budget_keys,
+            "{selection}{skip}   {}   worst cost {}{}   mode {}",
+            count(plan.cases.len(), "case"),
+            count(worst, "key"),
+            budget_of(worst, self.lab.config.limits.budget_keys),
             plan.mode.name()
         ));
         if self.lab.kme(Side::B).is_none() {
@@ -128,7 +130,7 @@ impl Runner<'_> {
         }
     }
 
-    fn contradictions(&self) -> Vec<String> {
+    pub(super) fn contradictions(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let (Some(claim), Some(count)) = (self.lab.config.ics.multicast, self.limits.max_additional)
             && claim.claimed != (count > 0)

@@ -231,8 +231,9 @@ type Done = Result<(), Box<dyn std::error::Error>>;
 
 fn check_config(file: &Path) -> Done {
     let config = Config::load_and_check(file)?;
-    let (links, saes) = (config.links.len(), config.saes.len());
-    print(&format!("{}: in order: KME {}, {links} QKD links, {saes} SAEs\n", file.display(), config.kme.id))
+    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let (links, saes) = (count(config.links.len(), "QKD link"), count(config.saes.len(), "SAE"));
+    print(&format!("{}: in order: KME {}, {links}, {saes}\n", file.display(), config.kme.id))
 }
 
 fn openapi() -> Done {

@@ -38,7 +38,7 @@ fn example() -> tempfile::TempDir {
 fn the_example_configuration_is_in_order_with_its_certificates() {
     let folder = example();
     let said = succeeds(folder.path(), &["check-config", "kme.toml"]);
-    assert!(said.contains("in order: KME north, 1 QKD links, 2 SAEs"), "{said}");
+    assert!(said.contains("in order: KME north, 1 QKD link, 2 SAEs"), "{said}");
 }
 
 #[test]
