@@ -32,7 +32,7 @@
 //! ```
 //!
 //! Requirement ids such as `Y3803-9.1-02` name the rows of this project's digest of the Recommendation; they are not clause
-//! numbers.
+//! numbers. `REQUIREMENTS.md` says for each whether it is met, where, and by which tests.
 
 #![no_std]
 

@@ -219,7 +219,7 @@ pub struct RelayAnnouncement {
 /// What every node on the path must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayReservation {
-    /// The key, of which this relay carries a part, or all.
+    /// The key, of which this relay carries a part, or all; the same at both ends (Y3803-9.3-06).
     pub key: KeyId,
     /// Which part; 1 for the first.
     pub part: u8,

@@ -8,6 +8,15 @@ use crate::key::KeyMaterial;
 use crate::time::WallTime;
 
 /// A key as a QKD module delivers it over Kq-1 (Y3803-9.1-01).
+///
+/// It is no key for an application (Y3803-10.1-01):
+///
+/// ```compile_fail
+/// # fn supply(_: itu_y3803::KsaKey) {}
+/// # fn by_mistake(key: itu_y3803::QkdKey) {
+/// supply(key); // expected KsaKey, found QkdKey
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct QkdKey {
     /// The identifier that both modules of the link give it.

@@ -13,8 +13,8 @@
 //! The result cannot be told from a random key while **either** input is unknown to the attacker, up to the 256 bits of the hash;
 //! the extraction is taken for a random oracle there. That rests on a computation, so the result is labelled
 //! [`SecrecyLabel::Hybrid`]: what was information-theoretic in the QKD key is not so any more. `info` ties the result to both identifiers, the parties and what was exchanged to agree on the second key, so a
-//! mix-up gives keys that differ instead of keys that seem to fit (Y3803-9.5-01). Both ends tell each other [`COMBINER`] and the
-//! method before they supply (Y3803-9.5-02).
+//! mix-up gives keys that differ instead of keys that seem to fit (Y3803-9.5-01). Whoever supplies such
+//! keys has both ends agree on [`COMBINER`] and the method first (Y3803-9.5-02); no message for it is there yet.
 //!
 //! Both keys are given up, and one that is missing is an error, never a reason to go on with the other (Y3803-8.2-03).
 //!

@@ -8,7 +8,7 @@ use poly1305::universal_hash::KeyInit;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// Octets of a pad that authenticate the message and hide nothing: a Poly1305 key that is used once.
+/// Octets of a pad that authenticate the message and hide nothing: a Poly1305 key that is used once (Y3803-11.1-04).
 pub const TAG_KEY_OCTETS: usize = 32;
 
 /// A KMA key as a one-time pad for one message.

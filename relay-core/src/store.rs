@@ -57,7 +57,7 @@ pub trait KeyStore {
     fn commit(&mut self) -> Result<(), Self::Error>;
 }
 
-/// The parts of a store; a key's identifier is unique within its pool.
+/// The parts of a store (Y3803-9.2-01); a key's identifier is unique within its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pool {
     /// Link key that this node may use, and its neighbour may not.

@@ -1,4 +1,5 @@
-//! The audit log: every delivery and every refusal, one JSON object a line, with identifiers and sizes and never a key octet.
+//! The audit log: every delivery and every refusal, one JSON object a line, with identifiers and sizes and never a key octet
+//! (Y3803-9.4-03).
 //!
 //! Records are handed over before the answer is sent, and written by a thread of its own some milliseconds later: a crash of
 //! the process can cost the last of them. When that thread falls far behind, requests are refused rather than not recorded.

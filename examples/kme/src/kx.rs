@@ -1,4 +1,4 @@
-//! KME to KME (reference point Kx): gRPC over TLS 1.3 with X25519MLKEM768 and certificates on both sides.
+//! KME to KME (reference point Kx): gRPC over TLS 1.3 with X25519MLKEM768 and certificates on both sides (Y3803-6.1-02).
 //!
 //! Each KME dials each of its neighbours, and says what it has to say, answers included, in the session it dialled; a session
 //! that was accepted only brings what the neighbour says. Nothing is promised about delivery: what cannot be sent now is

@@ -33,7 +33,7 @@ use crate::wall_now;
 /// `key_extension.qkms_label`, which says what its secrecy rests on.
 pub const LABEL_EXTENSION: &str = "qkms_label";
 
-/// Answers the requests of SAEs.
+/// Answers the requests of SAEs, of those that are known and entitled (Y3803-9.4-01).
 #[derive(Debug)]
 pub struct Service {
     kme: KmeId,

@@ -1,4 +1,4 @@
-//! Binding: fresh key for given parties, at all their key managers, before anyone asks for it.
+//! Binding: fresh key for given parties, at all their key managers, before anyone asks for it (Y3803-8.2-02).
 //!
 //! The master's key manager draws a block of random key, and sends it to each key manager of a slave under a pad of link key
 //! (scheme R2 of Y.3803 with a single hop). A pad has left the store, durably, before a message made with it is sent; the

@@ -1,4 +1,5 @@
-//! Collection: a slave comes for keys that its master was given, and gets each once (014-5.4-03 to 014-5.4-05).
+//! Collection: a slave comes for keys that its master was given, and gets each once (014-5.4-03 to 014-5.4-05,
+//! Y3803-9.4-02).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

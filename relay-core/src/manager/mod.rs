@@ -282,7 +282,7 @@ pub enum Output {
         /// The QKD keys.
         qkd_keys: Vec<KeyId>,
     },
-    /// Find paths for relays to a distant key manager; answer with [`Input::Route`], whatever comes of it.
+    /// Find paths for relays to a distant key manager (Y3803-8.3-01); answer with [`Input::Route`], whatever comes of it.
     RouteWanted {
         /// Names the question.
         pool: LinkId,
@@ -336,7 +336,7 @@ pub enum Refusal {
     /// Too few keys are left, also after some patience (Y3803-9.4-04).
     #[error("too few keys are available")]
     NotEnoughKeys,
-    /// No way over usable links leads to the key manager of a slave.
+    /// No way over usable links leads to the key manager of a slave (Y3803-9.3-09).
     #[error("the key manager of an application cannot be reached")]
     Unreachable,
     /// More key is wanted at once than this node ever holds for one set of parties, or for too many sets of parties.
@@ -691,7 +691,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.pools.get(parties).map_or(0, |pool| pool.keys_ready(size, usize::MAX))
     }
 
-    /// How many link keys of a link are ready to be used by this node, and how many octets of block they can seal.
+    /// How many link keys of a link are ready to be used by this node, and how many octets of block they can seal
+    /// (Y3803-9.2-02).
     #[must_use]
     pub fn link_level(&self, link: &LinkId) -> (usize, usize) {
         self.links.get(link).map_or((0, 0), Link::level)

@@ -1,6 +1,6 @@
 //! Relay: key for nodes that no link of this node leads to, carried hop by hop over trusted nodes (Y3803-9.3).
 //!
-//! The source draws fresh random key and sends it along a path, under a pad of link key on every hop (scheme R2 of Y.3803).
+//! The source draws fresh random key and sends it along a path, under a pad of link key on every hop (scheme R2, Y3803-9.3-01).
 //! What arrives is link key like any other, of a pool that leads to the destination instead of to a neighbour: blocks are
 //! bound with it before anyone asks, so an application does not wait for a relay, nor notice when its route changes.
 //!

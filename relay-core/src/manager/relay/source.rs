@@ -231,7 +231,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(())
     }
 
-    /// Ends a key from here: pads that were not used go back, the others are burnt.
+    /// Ends a key from here: pads that were not used go back, the others are burnt (Y3803-9.3-08).
     pub(super) fn bundle_failed(&mut self, now: Now, key: KeyId, at: KmId, reason: RelayRefusal) -> Result<(), S::Error> {
         let Some(bundle) = self.relays.bundles.remove(&key) else { return Ok(()) };
         for &relay in &bundle.parts {
