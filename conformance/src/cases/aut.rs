@@ -80,7 +80,7 @@ pub(super) const CASES: &[Case] = &[
         "014-AUT-009",
         Level::O,
         Impact::Security,
-        "Foreign versus unknown key ID, asked by a stranger: difference recorded (the letter itself makes them differ)",
+        "Foreign versus unknown key ID, asked by a stranger: difference recorded (the words of the standard make them differ)",
     )
     .basis(&[], &["A-03"])
     .does("a stranger asks for a foreign ID and for an unknown one", "anything; recorded")
