@@ -11,8 +11,9 @@ use crate::routing::lsa::{Label, Limits, Lsa, LsaAuth, Malformed, Version, peek}
 use crate::routing::lsdb::{Database, Entry, Header, MAX_AGE, fingerprint};
 use crate::routing::metric::{LinkStatus, Metric};
 use crate::routing::own::Own;
-use crate::routing::paths::{Path, Search};
+use crate::routing::paths::Search;
 use crate::routing::schedule::{Schedule, SpfDelays};
+use crate::routing::select::Held;
 use crate::routing::spf::ShortestPaths;
 use crate::routing::topology::Topology;
 
@@ -142,7 +143,7 @@ pub struct LinkStates<M, A, R> {
     schedule: Schedule,
     /// Originators whose links are not in the topology as they are in the database.
     dirty: BTreeSet<KmId>,
-    pub(super) held: BTreeMap<KmId, (Path, Instant)>,
+    pub(super) held: BTreeMap<KmId, Held>,
     outputs: VecDeque<Output>,
 }
 

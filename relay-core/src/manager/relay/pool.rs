@@ -17,6 +17,9 @@ pub(in super::super) fn pool_name(a: &KmId, b: &KmId, sharing: Sharing) -> Optio
     LinkId::new(&format!("relay {needed} of {of} {} {first} {second}", first.as_str().len())).ok()
 }
 
+/// So many relays may fail for want of key before another way is looked for.
+const PATIENCE: u32 = 2;
+
 /// What a pool of relayed key has beside its keys.
 pub(in super::super) struct Relayed {
     pub(super) sharing: Sharing,
@@ -56,6 +59,11 @@ impl Relayed {
     pub(super) fn succeeded(&mut self) {
         (self.failures, self.pause, self.short) = (0, None, false);
         self.avoided.clear();
+    }
+
+    /// Whether one relay after the other fails.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures >= PATIENCE
     }
 
     pub(super) fn avoid(&mut self, hop: (KmId, KmId), until: Instant) {

@@ -248,7 +248,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let hops: Vec<_> =
             if reason == RelayRefusal::Late { silent().collect() } else { path.and_then(hop).into_iter().collect() };
         if let Some(relayed) = self.links.get_mut(&bundle.pool).and_then(|link| link.relayed.as_mut()) {
-            hops.into_iter().for_each(|hop| relayed.avoid(hop, now.instant + self.config.give_up));
+            // Key comes back soon, as a rule, and costs tell where there is more.
+            if reason != RelayRefusal::NoKey || relayed.is_failing() {
+                hops.into_iter().for_each(|hop| relayed.avoid(hop, now.instant + self.config.give_up));
+            }
         }
         self.pause_relays(now, &bundle.pool);
         let path = path.or(bundle.paths.first()).cloned().unwrap_or_default();
