@@ -83,6 +83,8 @@ pub struct Config {
     pub patience: Duration,
     /// How long to wait before asking a QKD module again that had nothing; 200 ms.
     pub draw_pause: Duration,
+    /// QKD keys that are too few for a link key wait for more; after this time they make a shorter one; 5 min.
+    pub join_within: Duration,
     /// The most link keys of a neighbour's that are held for one link; 256.
     pub max_incoming: usize,
     /// The most octets that are held for collection of blocks from one neighbour, and of this node's own: those that not all slaves
@@ -144,6 +146,7 @@ impl Config {
             give_up: Duration::from_secs(10),
             patience: Duration::from_secs(2),
             draw_pause: Duration::from_millis(200),
+            join_within: Duration::from_secs(300),
             max_incoming: 256,
             max_collectable: 256 << 20,
         }

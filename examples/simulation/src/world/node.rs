@@ -208,7 +208,6 @@ impl World {
         let keys = self.links[link].draw(node, number, per_link_key, now);
         let id = self.links[link].id.clone();
         self.feed_key_manager(node, Input::Drawn { link: id, keys });
-        self.links[link].ledger.settle_drawn(node, QKD_KEY.bits().into());
     }
 
     pub(super) fn fetch(&mut self, node: usize, life: u32, link: usize, key: KeyId, qkd_keys: &[KeyId]) {
