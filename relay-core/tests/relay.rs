@@ -199,6 +199,16 @@ fn no_message_that_is_lost_late_or_repeated_breaks_a_promise() {
 }
 
 #[test]
+fn who_forestalls_a_completion_does_not_end_the_relay() {
+    let mut noticed = 0;
+    for world in at_each_message(4, &LINE, 3, Fault::Forestall, |_| {}) {
+        assert_eq!(world.failures, Vec::<String>::new());
+        noticed += world.misbehaviour.len();
+    }
+    assert!(noticed >= 3, "{noticed}: at each of three hops");
+}
+
+#[test]
 fn no_crash_breaks_a_promise() {
     for fault in [Fault::Crash, Fault::CrashAfterCommit, Fault::LoseStore] {
         at_each_message(4, &LINE, 3, fault, |_| {});

@@ -48,7 +48,8 @@ pub struct Config {
     pub relay_high: usize,
     /// The most relays to one destination that are under way at once; 4.
     pub relays_at_once: usize,
-    /// The most relays of a neighbour's, or coming through it, that pads are set aside for; 256.
+    /// The most relays of a neighbour's, or coming through it, that pads are set aside for, and the most that are over and may be said
+    /// to be complete once more; 256.
     pub max_passing: usize,
     /// Parties with less key ready than this many octets are filled up to `pool_high`; 8 KiB. Those that were not announced
     /// ([`Input::Prepare`](crate::Input::Prepare)) have no more ready than they have used.

@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use disk::{Disk, DiskStore};
-use itu_y3803::message::{Body, RelayStep};
+use itu_y3803::message::{Body, RelayMessage, RelayStep};
 use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, KmMessage, LinkId, Parties, QkdKey, WallTime};
 use random::Random;
 use relay_core::shares::Sharing;
@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Delay,
     /// A bit of it, chosen by this number, is wrong.
     Change(u32),
+    /// If it says that a relay is complete, another that says so untruly comes just before it.
+    Forestall,
     /// Its receiver crashes just before it, and comes back with its store.
     Crash,
     /// Its receiver crashes when it has committed what it made of it, before it can say anything.
@@ -268,6 +270,12 @@ impl World {
                         self.deliver(from, to, message);
                     }
                     Fault::Delay => self.after(15_000, What::Message { from, to, message }),
+                    Fault::Forestall => {
+                        if let Body::Relay(RelayMessage { step: RelayStep::Complete { .. }, .. }) = &message.body {
+                            self.deliver(from, to, changed(again(&message), 2));
+                        }
+                        self.deliver(from, to, message);
+                    }
                     Fault::Change(bit) => self.deliver(from, to, changed(message, bit)),
                     Fault::Crash => self.crash(to),
                     Fault::LoseStore => {

@@ -22,6 +22,15 @@ pub(super) struct Passing {
     stage: Stage,
 }
 
+/// A relay that came through here and was said to be complete. Its source alone can tell whether that is true: if not, what is
+/// said later must still get through.
+pub(super) struct Completed {
+    pub(super) give_up: Instant,
+    relay: KeyId,
+    from: KmId,
+    to: KmId,
+}
+
 struct Onward {
     to: KmId,
     /// As the next node was told.
@@ -187,14 +196,25 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     pub(super) fn complete_further_on(&mut self, from: &KmId, relay: KeyId, tag: [u8; 16]) {
-        let sent = |passing: &&Passing| passing.is_onward(from) && passing.stage == Stage::Done;
-        let Some(passing) = self.relays.passing.get(&relay).filter(sent) else { return };
-        let (pad, back) = (passing.onward().map(|onward| onward.pad), passing.from.clone());
-        self.relays.passing.remove(&relay);
-        if let Some(pad) = pad {
-            self.link_key_event(Pool::Outgoing, pad, KeyEvent::Finish);
+        if let Some(completed) = self.first_completion(from, relay) {
+            if self.relays.completed.len() >= self.config.max_passing {
+                self.relays.completed.pop_front();
+            }
+            self.relays.completed.push_back(completed);
         }
+        let said = |completed: &&Completed| completed.relay == relay && completed.to == *from;
+        let Some(back) = self.relays.completed.iter().find(said).map(|completed| completed.from.clone()) else { return };
         self.send(&back, Body::Relay(RelayMessage { relay, step: RelayStep::Complete { tag }, proof: None }));
+    }
+
+    /// The pad is done with, and so is the room that this relay took.
+    fn first_completion(&mut self, from: &KmId, relay: KeyId) -> Option<Completed> {
+        let sent = |passing: &&Passing| passing.is_onward(from) && passing.stage == Stage::Done;
+        self.relays.passing.get(&relay).filter(sent)?;
+        let Passing { give_up, from, onward, .. } = self.relays.passing.remove(&relay)?;
+        let onward = onward?;
+        self.link_key_event(Pool::Outgoing, onward.reservation.pad, KeyEvent::Finish);
+        Some(Completed { give_up, relay, from, to: onward.to })
     }
 
     pub(super) fn drop_passing(&mut self, relay: KeyId) -> Result<(), S::Error> {
