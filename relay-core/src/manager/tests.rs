@@ -5,6 +5,7 @@ use itu_y3803::{Incarnation, KeyMaterial, KmMessage};
 
 use super::*;
 use crate::MemoryStore;
+use crate::shares::Sharing;
 
 fn now() -> Now {
     Now { instant: Instant::now(), wall: WallTime::from_millis(0) }
@@ -242,4 +243,60 @@ fn what_no_more_comes_to_is_offered_as_a_shorter_link_key() {
     let outputs = bench.after(Duration::ZERO);
     let offered: Vec<_> = offers(&outputs).into_iter().map(|offer| offer.qkd_keys.clone()).collect();
     assert!(offered.contains(&qkd_keys(2..5)), "{offered:?}");
+}
+
+/// North has red and ruby; east, which is far, has blue and grey.
+fn far_from_east() -> Config {
+    let [north, south, east] = ["north", "south", "east"].map(|id| KmId::new(id).expect("valid"));
+    let mut config = Config::new(north.clone());
+    config.links = vec![LinkConfig { id: LinkId::new("fibre").expect("valid"), peer: south }];
+    config.distant = vec![Distant { peer: east.clone(), sharing: two_of_three() }];
+    config.applications = [("red", &north), ("ruby", &north), ("blue", &east), ("grey", &east)]
+        .map(|(id, home)| (ApplicationId::new(id).expect("valid"), home.clone()))
+        .into();
+    for pair in [["red", "blue"], ["red", "grey"], ["ruby", "blue"], ["ruby", "grey"]] {
+        let [master, slave] = pair.map(|id| ApplicationId::new(id).expect("valid"));
+        config.sharing.insert((master, slave), two_of_three());
+    }
+    config
+}
+
+fn two_of_three() -> Sharing {
+    Sharing::new(2, 3).expect("possible")
+}
+
+#[test]
+fn settings_under_which_some_key_never_comes_are_refused() {
+    assert_eq!(far_from_east().check(), Ok(()));
+    let refused = |change: fn(&mut Config)| {
+        let mut config = far_from_east();
+        change(&mut config);
+        config.check().expect_err("makes no sense").to_string()
+    };
+    let unlisted: fn(&mut Config) = |config| {
+        let [ruby, grey] = ["ruby", "grey"].map(|id| ApplicationId::new(id).expect("valid"));
+        config.sharing.remove(&(ruby, grey));
+    };
+    assert!(refused(unlisted).starts_with("distant has no pool of one path"));
+    // What others are masters of makes up for nothing.
+    let other_way: fn(&mut Config) = |config| {
+        let [ruby, grey] = ["ruby", "grey"].map(|id| ApplicationId::new(id).expect("valid"));
+        config.sharing.remove(&(ruby.clone(), grey.clone()));
+        config.sharing.insert((grey, ruby), two_of_three());
+    };
+    assert!(refused(other_way).starts_with("distant has no pool of one path"));
+    let mut with_single = far_from_east();
+    unlisted(&mut with_single);
+    let peer = with_single.distant[0].peer.clone();
+    with_single.distant.push(Distant { peer, sharing: Sharing::ONE });
+    assert_eq!(with_single.check(), Ok(()));
+
+    assert_eq!(refused(|config| config.links.push(config.links[0].clone())), "links has a link twice");
+    assert_eq!(refused(|config| config.relay_high = config.max_incoming + 1), "relay_high is above max_incoming");
+    assert!(refused(|config| config.qkd_keys_per_link_key = 3).contains("too small for a key of distant"));
+    let large: fn(&mut Config) = |config| {
+        config.qkd_key_size = KeySize::from_octets(8).expect("not zero");
+        (config.qkd_keys_per_link_key, config.draw_limit) = (1_025, 2_000);
+    };
+    assert!(refused(large).contains("at most 1024 QKD keys"), "the neighbour takes no such offer");
 }
