@@ -120,9 +120,10 @@ impl Link {
         self.offers.values_mut().for_each(|offered| offered.repeat = instant);
     }
 
-    /// The oldest key that this node may use and that the neighbour still has for `margin` beyond `now`.
-    pub(super) fn next_pad(&self, usable_until: WallTime) -> Option<KeyId> {
-        self.outgoing.iter().find(|(_, (_, expires))| *expires > usable_until).map(|(&id, _)| id)
+    /// The oldest key of so many octets that this node may use and that the neighbour still has then.
+    fn next_pad(&self, usable_until: WallTime, at_least: usize) -> Option<KeyId> {
+        let fits = |&(octets, expires): &(usize, WallTime)| octets >= at_least && expires > usable_until;
+        self.outgoing.iter().find(|(_, key)| fits(key)).map(|(&id, _)| id)
     }
 
     pub(super) fn remove_outgoing(&mut self, id: KeyId) {
@@ -291,13 +292,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         [stored, offered, in_flight, tags, relays].into_iter().flatten().min().unwrap_or(newest)
     }
 
-    /// The oldest key of the fullest link to `peer`, if it has more than `floor` of them: of QKD links, and of the pool of key
-    /// that is relayed like this.
+    /// The oldest key of `at_least` so many octets of the fullest link to `peer` that has one, and more than `floor` of any length:
+    /// of QKD links, and of the pool of key that is relayed like this.
     pub(super) fn choose_link_key(
         &self,
         now: Now,
         peer: &KmId,
         floor: usize,
+        at_least: usize,
         relayed: Option<Sharing>,
     ) -> Option<(LinkId, KeyId)> {
         if !self.is_up(peer) {
@@ -308,7 +310,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             |link: &&Link| link.peer == *peer && (!link.is_relayed() || link.sharing() == relayed) && link.outgoing.len() > floor;
         let mut links: Vec<_> = self.links.values().filter(fits).collect();
         links.sort_by_key(|link| std::cmp::Reverse(link.outgoing.len()));
-        links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until)?)))
+        links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until, at_least)?)))
     }
 
     /// Sets a link key aside: it has left the store when the next output is seen.

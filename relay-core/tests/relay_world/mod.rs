@@ -71,6 +71,8 @@ pub(crate) struct World {
     modules: HashMap<KeyId, Vec<u8>>,
     /// QKD keys that each link may still make.
     pub(crate) left: Vec<u64>,
+    /// Nodes and links of theirs whose modules give three keys at a time, which is too little to relay under.
+    pub(crate) meagre: BTreeSet<(usize, usize)>,
     given: HashMap<KeyId, Vec<u8>>,
     delivered: BTreeSet<(KeyId, ApplicationId)>,
     answers: HashMap<u64, Answer>,
@@ -116,6 +118,7 @@ impl World {
             fault,
             modules: HashMap::new(),
             left: vec![u64::MAX; links.len()],
+            meagre: BTreeSet::new(),
             given: HashMap::new(),
             delivered: BTreeSet::new(),
             answers: HashMap::new(),
@@ -332,7 +335,8 @@ impl World {
             }
             Output::Draw { link, number, .. } => {
                 let at = link_index(&link);
-                let number = u64::from(number).min(self.left[at]);
+                let most = if self.meagre.contains(&(node, at)) { 3 } else { number };
+                let number = u64::from(number.min(most)).min(self.left[at]);
                 self.left[at] -= number;
                 let keys = (0..number).map(|_| self.qkd_key()).collect();
                 self.after(1, What::Input { node, input: Input::Drawn { link, keys } });

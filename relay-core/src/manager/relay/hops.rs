@@ -123,13 +123,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if !self.is_up(next) {
             return Ok(Err(RelayRefusal::NoConnection));
         }
-        let Some((link, id)) = self.choose_link_key(now, next, self.config.link_floor, None) else {
-            return Ok(Err(RelayRefusal::NoKey));
+        let floor = self.config.link_floor;
+        let Some((link, id)) = self.choose_link_key(now, next, floor, TAG_KEY_OCTETS + octets, None) else {
+            let short = self.choose_link_key(now, next, floor, 0, None).is_some();
+            return Ok(Err(if short { RelayRefusal::ShortKey } else { RelayRefusal::NoKey }));
         };
         let Some(pad) = self.take_outgoing(&link, id)? else { return Ok(Err(RelayRefusal::NoKey)) };
         let onward = RelayReservation { hop: reservation.hop + 1, link, pad: id, ..reservation.clone() };
-        let long_enough = pad.material.size().octets() >= TAG_KEY_OCTETS + octets;
-        if !long_enough || !self.send_step(now, next, relay, RelayStep::Reserve(onward.clone()))? {
+        if !self.send_step(now, next, relay, RelayStep::Reserve(onward.clone()))? {
             self.put_back(pad)?;
             return Ok(Err(RelayRefusal::NoKey));
         }
