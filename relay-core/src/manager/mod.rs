@@ -824,6 +824,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn timeout(&mut self, now: Now) -> Result<(), S::Error> {
         self.expire(now)?;
         self.repeat_offers(now);
+        self.offer_rests(now);
         self.repeat_notifications(now);
         self.give_up_relays(now)?;
         self.greet_strangers();

@@ -115,9 +115,9 @@ impl World {
         let mut config = self.settings.key_manager.clone();
         config.id = self.nodes[node].id.clone();
         config.qkd_key_size = QKD_KEY;
-        let pairs = self.settings.load.pairs.iter().filter(|(master, _)| *master == node);
-        let applications = |&(a, b): &(usize, usize)| (self.nodes[a].application.clone(), self.nodes[b].application.clone());
-        config.sharing = pairs.map(|pair| (applications(pair), self.settings.sharing)).collect();
+        // Also where this node has no masters that want it: the other end has the pool.
+        let applications = |peer: usize| (self.nodes[node].application.clone(), self.nodes[peer].application.clone());
+        config.sharing = self.distant_of(node).map(|peer| (applications(peer), self.settings.sharing)).collect();
         config.distant = self.distant_of(node).map(|peer| self.distant(peer)).collect();
         let link =
             |&(peer, link): &(usize, usize)| LinkConfig { id: self.links[link].id.clone(), peer: self.nodes[peer].id.clone() };
@@ -208,7 +208,6 @@ impl World {
         let keys = self.links[link].draw(node, number, per_link_key, now);
         let id = self.links[link].id.clone();
         self.feed_key_manager(node, Input::Drawn { link: id, keys });
-        self.links[link].ledger.settle_drawn(node, QKD_KEY.bits().into());
     }
 
     pub(super) fn fetch(&mut self, node: usize, life: u32, link: usize, key: KeyId, qkd_keys: &[KeyId]) {
