@@ -22,7 +22,8 @@ pub struct Config {
     pub id: KmId,
     /// The QKD links of this node; several may lead to one neighbour.
     pub links: Vec<LinkConfig>,
-    /// Key managers that no link of this node leads to, and that it shares relayed key with.
+    /// Key managers that this node shares relayed key with: those that no link of it leads to, and neighbours, for as long as the
+    /// links to them have too little key.
     pub distant: Vec<Distant>,
     /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path, as it does for
     /// those that are not listed. A QKD link between the nodes of both serves all the same: there is no node on the way.
@@ -163,7 +164,6 @@ impl Config {
         let peers_are_others = self.links.iter().all(|link| link.peer != self.id);
         let pools: BTreeSet<_> =
             self.distant.iter().filter_map(|distant| pool_name(&self.id, &distant.peer, distant.sharing)).collect();
-        let is_far = |distant: &Distant| distant.peer != self.id && self.links.iter().all(|link| link.peer != distant.peer);
         let has_pool = |((_, slave), sharing): (&(ApplicationId, ApplicationId), &Sharing)| {
             let mut pools = self.distant.iter().filter(|distant| Some(&distant.peer) == self.applications.get(slave)).peekable();
             pools.peek().is_none() || pools.any(|distant| distant.sharing == *sharing)
@@ -200,7 +200,7 @@ impl Config {
             (self.distant.is_empty() || self.relay_high <= self.max_incoming, "relay_high is above max_incoming"),
             (peers_are_others, "a link leads to this node itself"),
             (link_names.len() == self.links.len(), "links has a link twice"),
-            (self.distant.iter().all(is_far), "distant has this node itself, or a neighbour"),
+            (self.distant.iter().all(|distant| distant.peer != self.id), "distant has this node itself"),
             (pools.len() == self.distant.len(), "distant has a pool twice, or a key manager with too long a name"),
             (self.sharing.iter().all(has_pool), "sharing asks for what no pool of distant has"),
             (

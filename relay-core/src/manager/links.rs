@@ -293,7 +293,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     /// The oldest key of `at_least` so many octets of the fullest link to `peer` that has one, and more than `floor` of any length:
-    /// of QKD links, and of the pool of key that is relayed like this.
+    /// of QKD links, or else of the pool of key that is relayed like this.
     pub(super) fn choose_link_key(
         &self,
         now: Now,
@@ -309,7 +309,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let fits =
             |link: &&Link| link.peer == *peer && (!link.is_relayed() || link.sharing() == relayed) && link.outgoing.len() > floor;
         let mut links: Vec<_> = self.links.values().filter(fits).collect();
-        links.sort_by_key(|link| std::cmp::Reverse(link.outgoing.len()));
+        // Relayed key costs a pad a hop, and other nodes have seen it.
+        links.sort_by_key(|link| (link.is_relayed(), std::cmp::Reverse(link.outgoing.len())));
         links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until, at_least)?)))
     }
 

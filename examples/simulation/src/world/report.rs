@@ -111,6 +111,8 @@ pub struct Samples {
     pub cost: Vec<f64>,
     /// When keys of the watched pair were relayed, in seconds, and over which nodes.
     pub relays: Vec<(f64, Vec<usize>)>,
+    /// When the watched pair's first node chose a way for relays, and which.
+    pub routes: Vec<(f64, Vec<usize>)>,
     /// Keys that masters had been given.
     pub supplied: Vec<f64>,
     /// Orders that had been refused.
@@ -118,6 +120,11 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// When another way than before was chosen for relays of the watched pair, in seconds.
+    pub fn switches(&self) -> impl Iterator<Item = f64> {
+        self.routes.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0)
+    }
+
     pub(super) fn new(links: Vec<String>) -> Self {
         Self { stored: links.into_iter().map(|link| (link, Vec::new())).collect(), ..Self::default() }
     }

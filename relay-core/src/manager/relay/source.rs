@@ -247,7 +247,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             if reason == RelayRefusal::Late { silent().collect() } else { path.and_then(hop).into_iter().collect() };
         if let Some(relayed) = self.links.get_mut(&bundle.pool).and_then(|link| link.relayed.as_mut()) {
             // Key comes back soon, as a rule, and costs tell where there is more.
-            if reason != RelayRefusal::NoKey || relayed.is_failing() {
+            if reason != RelayRefusal::NoKey || relayed.gives_up_way(now.instant, self.config.give_up) {
                 hops.into_iter().for_each(|hop| relayed.avoid(hop, now.instant + self.config.give_up));
             }
         }
