@@ -154,6 +154,38 @@ fn a_link_that_runs_dry_is_gone_around() {
     assert!(world.paths.iter().all(|path| *path == [0, 3, 2].map(km)), "{:?}", world.paths);
 }
 
+#[test]
+fn neighbours_without_link_key_are_served_around_their_link() {
+    let mut world = World::new(4, &RING, (0, Fault::None), |config| config.pool_high = 64);
+    world.share_with_neighbours();
+    world.run(1_000);
+    for _ in 0..3 {
+        let order = world.supply(0, 1);
+        world.run(1_000);
+        key(&mut world, order);
+    }
+    assert_eq!(world.paths, Vec::<Vec<itu_y3803::KmId>>::new(), "the link has key enough");
+    world.left[0] = 0;
+    for _ in 0..150 {
+        let order = world.supply(0, 1);
+        world.run(1_000);
+        key(&mut world, order);
+    }
+    assert_eq!(world.link_level(0, 0), 0);
+    assert!(world.paths.len() > 5 && world.paths.iter().all(|path| *path == [0, 3, 2, 1].map(km)), "{:?}", world.paths);
+}
+
+#[test]
+fn neighbours_without_link_key_or_another_way_are_told_that_keys_are_too_few() {
+    let mut world = World::new(4, &LINE, (0, Fault::None), |_| {});
+    world.share_with_neighbours();
+    world.left[0] = 0;
+    let order = world.supply(0, 1);
+    world.run(31_000);
+    assert!(matches!(world.answer(order), Some(Answer::Refused(Refusal::NotEnoughKeys))));
+    assert_eq!(world.paths, Vec::<Vec<itu_y3803::KmId>>::new());
+}
+
 /// 0 and 4, and three ways between them.
 const THREE_WAYS: [(usize, usize); 6] = [(0, 1), (1, 4), (0, 2), (2, 4), (0, 3), (3, 4)];
 

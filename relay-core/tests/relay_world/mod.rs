@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) misbehaviour: Vec<Misbehaviour>,
     /// Nodes that routes go around.
     pub(crate) closed: BTreeSet<usize>,
+    /// See [`World::share_with_neighbours`].
+    also_neighbours: bool,
     pub(crate) settings: fn(&mut Config),
 }
 
@@ -132,12 +134,24 @@ impl World {
             failures: Vec::new(),
             misbehaviour: Vec::new(),
             closed: BTreeSet::new(),
+            also_neighbours: false,
             settings,
         };
         for node in 0..nodes {
             world.start(node);
         }
         world
+    }
+
+    /// All nodes share relayed key also with their neighbours, from a new start on.
+    pub(crate) fn share_with_neighbours(&mut self) {
+        self.also_neighbours = true;
+        for node in 0..self.nodes.len() {
+            self.nodes[node].manager = None;
+        }
+        for node in 0..self.nodes.len() {
+            self.start(node);
+        }
     }
 
     fn config(&self, node: usize) -> Config {
@@ -150,7 +164,7 @@ impl World {
             })
             .collect();
         config.distant = (0..self.nodes.len())
-            .filter(|other| *other != node && !neighbours.contains(other))
+            .filter(|other| *other != node && (self.also_neighbours || !neighbours.contains(other)))
             .map(|peer| Distant { peer: km(peer), sharing: Sharing::ONE })
             .collect();
         config.applications = (0..self.nodes.len()).map(|node| (app(node), km(node))).collect();
