@@ -1,7 +1,9 @@
 //! What one node does by itself.
 
+use std::num::NonZeroU32;
+
 use itu_y3803::message::{Hello, KeyOffer};
-use itu_y3803::{Incarnation, KeyMaterial, KmMessage};
+use itu_y3803::{Incarnation, KeyMaterial, KmMessage, QkdKey};
 
 use super::*;
 use crate::MemoryStore;
