@@ -28,6 +28,8 @@ pub struct Report {
     pub forbidden: u64,
     /// Keys that were relayed over trusted nodes.
     pub relayed: u64,
+    /// Those of them that went in parts, over several paths.
+    pub relayed_in_parts: u64,
     /// The hops of these.
     pub hops: u64,
     /// Relays that failed, by reason.
@@ -76,6 +78,7 @@ impl AddAssign<Self> for Report {
         self.lost_with_disk += other.lost_with_disk;
         self.forbidden += other.forbidden;
         self.relayed += other.relayed;
+        self.relayed_in_parts += other.relayed_in_parts;
         self.hops += other.hops;
         for (reason, number) in other.not_relayed {
             *self.not_relayed.entry(reason).or_default() += number;
