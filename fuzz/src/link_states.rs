@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use itu_y3803::{ApplicationId, KmId, LinkId};
 use relay_core::routing::{
-    Config, Constraints, FillMetric, Input, LinkStates, LinkStatus, Lsa, LsaAuth, MAX_AGE, Output, Path, Route, Router,
+    Config, Constraints, FillMetric, Input, LinkStates, LinkStatus, Lsa, LsaAuth, Output, Path, Route, Router,
 };
 
 use crate::Outcome;
@@ -66,7 +66,6 @@ fn mac(origin: &KmId, octets: &[u8]) -> [u8; 8] {
 }
 
 struct World {
-    start: Instant,
     now: Instant,
     nodes: Vec<Node>,
     boots: [u64; 4],
@@ -75,8 +74,6 @@ struct World {
     in_flight: Vec<(usize, usize, Vec<u8>)>,
     made: Rc<RefCell<HashSet<Vec<u8>>>>,
     relayed: bool,
-    /// Advertisements may have been dropped for their age.
-    dropped: bool,
 }
 
 impl World {
@@ -85,17 +82,7 @@ impl World {
         let now = Instant::now();
         let nodes = (0..NAMES.len()).map(|at| node(at, 0, &made, now)).collect();
         let connected = BTreeSet::new();
-        let mut world = Self {
-            start: now,
-            now,
-            nodes,
-            boots: [0; 4],
-            connected,
-            in_flight: Vec::new(),
-            made,
-            relayed: false,
-            dropped: false,
-        };
+        let mut world = Self { now, nodes, boots: [0; 4], connected, in_flight: Vec::new(), made, relayed: false };
         for pair in PAIRS {
             world.connect(pair, true);
         }
@@ -118,7 +105,6 @@ impl World {
             }
             4 | 5 => {
                 // 5: the two octets after version, kind and count, which are the age of the first advertisement
-                self.dropped = true;
                 self.deliver(choice / 16, |octets| match operation % 14 {
                     4 => octets.iter_mut().skip(choice * 5).take(1).for_each(|octet| *octet ^= 1 << (choice % 8)),
                     _ => octets.iter_mut().skip(10).take(2).for_each(|octet| *octet = choice as u8),
@@ -210,10 +196,8 @@ impl World {
         }
         let pairs: Vec<_> = PAIRS.into_iter().filter(|(a, b)| *a == at || *b == at).collect();
         pairs.iter().for_each(|pair| self.connect(*pair, false));
-        // Who forgot its boots is told them by those that have its advertisement. Once nobody has, it is not heard before its numbers pass
-        // those that are remembered against replay: that would take longer than is waited for here.
-        let forgets = how == 1 && !self.dropped;
-        self.boots[at] = if forgets { 0 } else { self.boots[at] + 1 };
+        // Who forgot its boots is told them by those that have its advertisement, or remember it.
+        self.boots[at] = if how == 1 { 0 } else { self.boots[at] + 1 };
         self.nodes[at] = node(at, self.boots[at], &self.made, self.now);
         pairs.iter().for_each(|pair| self.connect(*pair, true));
         for (link, (a, b, _)) in LINKS.iter().enumerate() {
@@ -225,7 +209,6 @@ impl World {
 
     fn advance(&mut self, time: Duration) {
         self.now += time;
-        self.dropped |= self.now >= self.start + MAX_AGE;
         for node in 0..NAMES.len() {
             for round in 0.. {
                 self.feed(node, Input::Timeout);

@@ -245,8 +245,10 @@ pub struct RelayReservation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RelayRefusal {
-    /// No link key is left for the next hop, or none of that length.
+    /// No link key is left for the next hop.
     NoKey,
+    /// What link key is left for the next hop is too short for what is relayed.
+    ShortKey,
     /// There is no connection to the next node, or it is no neighbour.
     NoConnection,
     /// The path is not one that can be followed.
@@ -265,8 +267,9 @@ pub enum RelayRefusal {
 
 impl RelayRefusal {
     /// Every reason, for tables and decoders.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoKey,
+        Self::ShortKey,
         Self::NoConnection,
         Self::BadPath,
         Self::BadPad,
@@ -281,6 +284,7 @@ impl RelayRefusal {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoKey => "no link key is left for the next hop",
+            Self::ShortKey => "the link keys that are left for the next hop are too short",
             Self::NoConnection => "there is no connection to the next node",
             Self::BadPath => "the path cannot be followed",
             Self::BadPad => "the pad is not here or does not fit",

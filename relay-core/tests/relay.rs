@@ -6,6 +6,8 @@
 
 mod relay_world;
 
+use std::time::Duration;
+
 use relay_core::shares::Sharing;
 use relay_core::{Config, Misbehaviour, Refusal, Use};
 use relay_world::{Answer, Fault, World, km};
@@ -84,6 +86,53 @@ fn a_node_without_key_refuses_and_what_was_set_aside_is_free_again() {
     key(&mut world, order);
 }
 
+/// What comes three at a time is a link key at once.
+fn impatient(config: &mut Config) {
+    config.join_within = Duration::from_millis(1);
+}
+
+#[test]
+fn a_link_key_that_is_too_short_is_passed_over_for_the_next() {
+    let mut world = World::new(4, &LINE, (0, Fault::None), impatient);
+    world.meagre = [(0, 0), (1, 1)].into();
+    world.run(1_000);
+    assert!(world.link_level(0, 0) > 1 && world.link_level(1, 1) > 1, "short ones");
+    world.meagre.clear();
+    world.run(1_000);
+    let order = world.supply(0, 3);
+    world.run(2_000);
+    key(&mut world, order);
+    assert_eq!(world.failures, Vec::<String>::new());
+}
+
+#[test]
+fn a_link_with_short_link_keys_is_passed_over_for_another_to_the_same_node() {
+    let mut world = World::new(4, &[LINE[0], LINE[1], LINE[2], LINE[1]], (0, Fault::None), impatient);
+    world.meagre.insert((1, 1));
+    world.run(10_000);
+    assert!(world.link_level(1, 1) >= world.link_level(1, 3), "it would be the first choice");
+    let order = world.supply(0, 3);
+    // Long enough for all relays that began to be given up.
+    world.run(12_000);
+    key(&mut world, order);
+    assert_eq!(world.failures, Vec::<String>::new());
+}
+
+#[test]
+fn a_node_with_short_link_keys_only_says_so() {
+    let mut world = World::new(4, &LINE, (0, Fault::None), impatient);
+    world.meagre.insert((1, 1));
+    world.run(10_000);
+    let before = world.link_level(1, 1);
+    let order = world.supply(0, 3);
+    world.run(31_000);
+    assert!(matches!(world.answer(order), Some(Answer::Refused(Refusal::NotEnoughKeys))));
+    assert!(!world.failures.is_empty());
+    let too_short = |failure: &String| failure.starts_with("n1: the link keys that are left for the next hop are too short");
+    assert!(world.failures.iter().all(too_short), "{:?}", world.failures);
+    assert_eq!(world.link_level(1, 1), before, "none was taken for that");
+}
+
 #[test]
 fn without_a_way_the_refusal_says_so() {
     let mut world = World::new(4, &LINE, (0, Fault::None), |_| {});
@@ -103,6 +152,38 @@ fn a_link_that_runs_dry_is_gone_around() {
     world.run(5_000);
     key(&mut world, order);
     assert!(world.paths.iter().all(|path| *path == [0, 3, 2].map(km)), "{:?}", world.paths);
+}
+
+#[test]
+fn neighbours_without_link_key_are_served_around_their_link() {
+    let mut world = World::new(4, &RING, (0, Fault::None), |config| config.pool_high = 64);
+    world.share_with_neighbours();
+    world.run(1_000);
+    for _ in 0..3 {
+        let order = world.supply(0, 1);
+        world.run(1_000);
+        key(&mut world, order);
+    }
+    assert_eq!(world.paths, Vec::<Vec<itu_y3803::KmId>>::new(), "the link has key enough");
+    world.left[0] = 0;
+    for _ in 0..150 {
+        let order = world.supply(0, 1);
+        world.run(1_000);
+        key(&mut world, order);
+    }
+    assert_eq!(world.link_level(0, 0), 0);
+    assert!(world.paths.len() > 5 && world.paths.iter().all(|path| *path == [0, 3, 2, 1].map(km)), "{:?}", world.paths);
+}
+
+#[test]
+fn neighbours_without_link_key_or_another_way_are_told_that_keys_are_too_few() {
+    let mut world = World::new(4, &LINE, (0, Fault::None), |_| {});
+    world.share_with_neighbours();
+    world.left[0] = 0;
+    let order = world.supply(0, 1);
+    world.run(31_000);
+    assert!(matches!(world.answer(order), Some(Answer::Refused(Refusal::NotEnoughKeys))));
+    assert_eq!(world.paths, Vec::<Vec<itu_y3803::KmId>>::new());
 }
 
 /// 0 and 4, and three ways between them.
@@ -196,6 +277,16 @@ fn no_message_that_is_lost_late_or_repeated_breaks_a_promise() {
             assert!(world.misbehaviour.iter().all(|what| *what == Misbehaviour::WrongTag), "{:?}", world.misbehaviour);
         }
     }
+}
+
+#[test]
+fn who_forestalls_a_completion_does_not_end_the_relay() {
+    let mut noticed = 0;
+    for world in at_each_message(4, &LINE, 3, Fault::Forestall, |_| {}) {
+        assert_eq!(world.failures, Vec::<String>::new());
+        noticed += world.misbehaviour.len();
+    }
+    assert!(noticed >= 3, "{noticed}: at each of three hops");
 }
 
 #[test]

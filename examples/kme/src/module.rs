@@ -38,7 +38,6 @@ pub struct Modules {
 struct Module {
     client: Client<Https>,
     neighbour: SaeId,
-    keys_per_link_key: u32,
     /// How many keys the module gives at once, as it last said.
     most_keys: AtomicUsize,
 }
@@ -153,14 +152,13 @@ impl Module {
         };
         let client = Client::new(BaseUrl::parse(&module.url)?, Https(HttpsClient::new(tls, options)));
         let most_keys = AtomicUsize::new(keys_per_link_key as usize);
-        Ok(Self { client, neighbour: link.peer_as_sae.clone(), keys_per_link_key, most_keys })
+        Ok(Self { client, neighbour: link.peer_as_sae.clone(), most_keys })
     }
 
-    /// Whole groups of keys only: a group becomes one link key, and part of each is spent on authentication.
+    /// All there is, up to `number`: the node keeps what is too little for a link key until there is more.
     async fn draw(&self, number: u32, size: KeySize) -> Result<Vec<QkdKey>, ClientError<HttpsError>> {
         let status = self.client.status(&self.neighbour).await?;
-        let available = status.stored_key_count.min(u64::from(number)) as u32;
-        let mut missing = available - available % self.keys_per_link_key;
+        let mut missing = status.stored_key_count.min(u64::from(number)) as u32;
         // There are modules that say 0 and mean nothing by it (014-A-37), and such that give one key at a time.
         let most = u32::try_from(status.max_key_per_request).unwrap_or(u32::MAX);
         let most = if most == 0 { missing } else { most };

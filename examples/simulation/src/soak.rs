@@ -18,7 +18,9 @@ use crate::world::{Faults, Load, Report, Settings, World};
 #[must_use]
 pub fn world(seed: u64, story: bool) -> World {
     let mut random = Random::new(seed);
-    let topology = network(&mut random);
+    // Where there are ways enough, a key may need several of them.
+    let (needed, of) = [(1, 1), (1, 1), (1, 1), (2, 2), (2, 2), (2, 3)][random.below(6) as usize];
+    let topology = network(&mut random, if of == 3 { 8 } else { 3 });
     let rate = |random: &mut Random| Skr::new(200.0 + random.part() * 4_000.0).expect("a rate");
     let rates =
         (0..topology.links.len()).map(|_| Playback::new(RateSource::Constant(rate(&mut random)), Speed::REAL_TIME)).collect();
@@ -28,9 +30,7 @@ pub fn world(seed: u64, story: bool) -> World {
         Load::between_all(&topology, 0.05 + random.part() / 5.0)
     };
     let mut settings = Settings::new(random.number(), load);
-    // Where there are two ways, a key may need both.
-    let shared = random.one_in(4);
-    settings.sharing = if shared { Sharing::new(2, 2).expect("possible") } else { Sharing::ONE };
+    settings.sharing = Sharing::new(needed, of).expect("possible");
     settings.faults = Faults::all();
     settings.load_starts = Duration::from_secs(2);
     settings.load_ends = Duration::from_secs(20);
@@ -38,14 +38,14 @@ pub fn world(seed: u64, story: bool) -> World {
     World::new(&topology, rates, settings)
 }
 
-fn network(random: &mut Random) -> Topology {
+fn network(random: &mut Random, chords: u64) -> Topology {
     let nodes = 3 + random.below(6) as usize;
     let link = |a, b| Link { ends: [a, b], km: Some(10.0 + (7 * a + 5 * b) as f64) };
     let mut links: Vec<_> = (1..nodes).map(|node| link(node - 1, node)).collect();
     if !random.one_in(4) {
         links.push(link(0, nodes - 1));
     }
-    for _ in 0..random.below(3) {
+    for _ in 0..random.below(chords) {
         let (a, b) = (random.below(nodes as u64) as usize, random.below(nodes as u64) as usize);
         let (a, b) = (a.min(b), a.max(b));
         if a != b && !links.iter().any(|link| link.ends == [a, b]) {
@@ -123,6 +123,7 @@ mod tests {
         for (what, number) in [
             ("supplied", report.supplied),
             ("relayed", report.relayed),
+            ("relayed in parts", report.relayed_in_parts),
             ("not relayed", report.not_relayed.values().sum()),
             ("collected", report.collected),
             ("refused", report.refused),

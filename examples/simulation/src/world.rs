@@ -308,7 +308,11 @@ impl World {
             self.after(micros(every), Step::Sample);
         }
         let watched = self.settings.watch.map(|(a, b)| {
-            let cost = self.route(a, b).map(|path| f64::from(path.cost));
+            let route = self.route(a, b);
+            // To ask may be to choose.
+            let nodes = |path: &Path| std::iter::once(a).chain(path.hops.iter().map(|hop| self.numbers[&hop.to])).collect();
+            self.samples.routes.extend(route.iter().map(|path| (self.now as f64 / MICROS as f64, nodes(path))));
+            let cost = route.map(|path| f64::from(path.cost));
             (self.keys_ready(a, b), cost)
         });
         let stored: Vec<_> = (0..self.links.len())

@@ -21,7 +21,7 @@ use super::config::MAX_BLOCK_LIFE;
 use super::{Event, KeyManager, Misbehaviour, Now, Use};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
-use crate::pad::{Pad, Sealed};
+use crate::pad::{Pad, Sealed, TAG_KEY_OCTETS};
 use crate::shares::Sharing;
 use crate::store::{KeyStore, Pool, StoredKey};
 
@@ -74,7 +74,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for peer in slaves_at.keys() {
             let sharing = self.sharing(parties, peer);
             self.want_relayed(now, peer, sharing);
-            match self.choose_link_key(now, peer, 0, Some(sharing)) {
+            match self.choose_link_key(now, peer, 0, TAG_KEY_OCTETS + 1, Some(sharing)) {
                 Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
                 None => return Ok(Err(CannotBind::LinkKey)),
             }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use itu_y3803::message::MAX_OFFERED_KEYS;
 use itu_y3803::{ApplicationId, KeySize, KmId, LinkId};
 
-use super::relay::pool_name;
+use super::relay::{overhead, pool_name};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
 use crate::shares::Sharing;
@@ -21,10 +22,11 @@ pub struct Config {
     pub id: KmId,
     /// The QKD links of this node; several may lead to one neighbour.
     pub links: Vec<LinkConfig>,
-    /// Key managers that no link of this node leads to, and that it shares relayed key with.
+    /// Key managers that this node shares relayed key with: those that no link of it leads to, and neighbours, for as long as the
+    /// links to them have too little key.
     pub distant: Vec<Distant>,
-    /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path. A QKD link
-    /// between the nodes of both serves all the same: there is no node on the way.
+    /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path, as it does for
+    /// those that are not listed. A QKD link between the nodes of both serves all the same: there is no node on the way.
     pub sharing: HashMap<(ApplicationId, ApplicationId), Sharing>,
     /// Which key manager serves which application, of the whole network.
     pub applications: HashMap<ApplicationId, KmId>,
@@ -48,7 +50,8 @@ pub struct Config {
     pub relay_high: usize,
     /// The most relays to one destination that are under way at once; 4.
     pub relays_at_once: usize,
-    /// The most relays of a neighbour's, or coming through it, that pads are set aside for; 256.
+    /// The most relays of a neighbour's, or coming through it, that pads are set aside for, and the most that are over and may be said
+    /// to be complete once more; 256.
     pub max_passing: usize,
     /// Parties with less key ready than this many octets are filled up to `pool_high`; 8 KiB. Those that were not announced
     /// ([`Input::Prepare`](crate::Input::Prepare)) have no more ready than they have used.
@@ -83,6 +86,8 @@ pub struct Config {
     pub patience: Duration,
     /// How long to wait before asking a QKD module again that had nothing; 200 ms.
     pub draw_pause: Duration,
+    /// QKD keys that are too few for a link key wait for more; after this time they make a shorter one; 5 min.
+    pub join_within: Duration,
     /// The most link keys of a neighbour's that are held for one link; 256.
     pub max_incoming: usize,
     /// The most octets that are held for collection of blocks from one neighbour, and of this node's own: those that not all slaves
@@ -144,6 +149,7 @@ impl Config {
             give_up: Duration::from_secs(10),
             patience: Duration::from_secs(2),
             draw_pause: Duration::from_millis(200),
+            join_within: Duration::from_secs(300),
             max_incoming: 256,
             max_collectable: 256 << 20,
         }
@@ -158,15 +164,29 @@ impl Config {
         let peers_are_others = self.links.iter().all(|link| link.peer != self.id);
         let pools: BTreeSet<_> =
             self.distant.iter().filter_map(|distant| pool_name(&self.id, &distant.peer, distant.sharing)).collect();
-        let is_far = |distant: &Distant| distant.peer != self.id && self.links.iter().all(|link| link.peer != distant.peer);
         let has_pool = |((_, slave), sharing): (&(ApplicationId, ApplicationId), &Sharing)| {
             let mut pools = self.distant.iter().filter(|distant| Some(&distant.peer) == self.applications.get(slave)).peekable();
             pools.peek().is_none() || pools.any(|distant| distant.sharing == *sharing)
         };
+        // Key for pairs that are not listed takes one path.
+        let at = |home: &KmId| self.applications.values().filter(|node| *node == home).count();
+        let listed_all = |peer: &KmId| {
+            let ours = |(master, slave): &&(ApplicationId, ApplicationId)| {
+                self.applications.get(master) == Some(&self.id) && self.applications.get(slave) == Some(peer)
+            };
+            self.sharing.keys().filter(ours).count() == at(&self.id) * at(peer)
+        };
+        let has_single = |peer: &KmId| self.distant.iter().any(|other| other.peer == *peer && other.sharing == Sharing::ONE);
+        let link_names: BTreeSet<_> = self.links.iter().map(|link| &link.id).collect();
+        let relays_fit = |distant: &Distant| block > overhead(distant.sharing) + TAG_KEY_OCTETS;
         for (holds, problem) in [
             (self.qkd_key_size.bits().is_multiple_of(8), "qkd_key_size is not a multiple of 8"),
             (block > 0, "qkd_keys_per_link_key is too small: nothing is left beside the key of the tag"),
             (block <= MAX_BLOCK_OCTETS, "qkd_keys_per_link_key is too large: a block has at most 64 KiB"),
+            (
+                self.qkd_keys_per_link_key as usize <= MAX_OFFERED_KEYS,
+                "qkd_keys_per_link_key is too large: an offer has at most 1024 QKD keys",
+            ),
             (self.draw_limit >= self.qkd_keys_per_link_key, "draw_limit is below qkd_keys_per_link_key"),
             (self.link_low <= self.link_high && self.link_high > 0, "link_low is above link_high, or link_high is 0"),
             (self.pool_low <= self.pool_high && self.pool_high > 0, "pool_low is above pool_high, or pool_high is 0"),
@@ -177,10 +197,17 @@ impl Config {
             (self.clock_skew * 2 <= self.collect_time, "collect_time is below twice clock_skew: slaves would come too late"),
             (self.clock_skew < self.link_key_life, "clock_skew is not below link_key_life"),
             (self.link_high <= self.max_incoming, "link_high is above max_incoming"),
+            (self.distant.is_empty() || self.relay_high <= self.max_incoming, "relay_high is above max_incoming"),
             (peers_are_others, "a link leads to this node itself"),
-            (self.distant.iter().all(is_far), "distant has this node itself, or a neighbour"),
+            (link_names.len() == self.links.len(), "links has a link twice"),
+            (self.distant.iter().all(|distant| distant.peer != self.id), "distant has this node itself"),
             (pools.len() == self.distant.len(), "distant has a pool twice, or a key manager with too long a name"),
             (self.sharing.iter().all(has_pool), "sharing asks for what no pool of distant has"),
+            (
+                self.distant.iter().all(|distant| has_single(&distant.peer) || listed_all(&distant.peer)),
+                "distant has no pool of one path for a pair that sharing does not list",
+            ),
+            (self.distant.iter().all(relays_fit), "qkd_keys_per_link_key is too small for a key of distant to be relayed under"),
             (self.links.iter().all(|link| !pools.contains(&link.id)), "a link has the name of a pool of relayed key"),
             (self.relay_low <= self.relay_high && self.relay_high > 0, "relay_low is above relay_high, or relay_high is 0"),
             (self.relays_at_once > 0, "relays_at_once is 0"),

@@ -27,6 +27,9 @@ pub(super) struct Link {
     incoming: BTreeSet<KeyId>,
     offers: BTreeMap<KeyId, Offered>,
     fetching: HashMap<KeyId, KeyOffer>,
+    /// QKD keys that are too few for a link key, and when they came. In memory only: nobody was told of them, so after a crash
+    /// nobody misses them.
+    rest: Vec<(Instant, QkdKey)>,
     draw: Draw,
     /// Filling goes on until the high mark, once it began.
     pub(super) filling: bool,
@@ -71,6 +74,7 @@ impl Link {
             incoming: BTreeSet::new(),
             offers: BTreeMap::new(),
             fetching: HashMap::new(),
+            rest: Vec::new(),
             draw: Draw::Idle,
             filling: true,
             relayed,
@@ -101,16 +105,25 @@ impl Link {
             Draw::Pausing(until) if up && self.wants(config) => Some(until),
             _ => None,
         };
-        offers.chain(draw).min()
+        let rest = self.rest_due(config).filter(|_| up);
+        offers.chain(draw).chain(rest).min()
+    }
+
+    /// When QKD keys that are too few become a shorter link key; `None` while they are too few for that, too, or none is wanted.
+    fn rest_due(&self, config: &Config) -> Option<Instant> {
+        let (since, _) = self.rest.first()?;
+        let enough = self.rest.len() * config.qkd_key_size.octets() > TAG_KEY_OCTETS;
+        (enough && self.level_with_offers() < config.link_high).then(|| *since + config.join_within)
     }
 
     pub(super) fn repeat_at(&mut self, instant: Instant) {
         self.offers.values_mut().for_each(|offered| offered.repeat = instant);
     }
 
-    /// The oldest key that this node may use and that the neighbour still has for `margin` beyond `now`.
-    pub(super) fn next_pad(&self, usable_until: WallTime) -> Option<KeyId> {
-        self.outgoing.iter().find(|(_, (_, expires))| *expires > usable_until).map(|(&id, _)| id)
+    /// The oldest key of so many octets that this node may use and that the neighbour still has then.
+    fn next_pad(&self, usable_until: WallTime, at_least: usize) -> Option<KeyId> {
+        let fits = |&(octets, expires): &(usize, WallTime)| octets >= at_least && expires > usable_until;
+        self.outgoing.iter().find(|(_, key)| fits(key)).map(|(&id, _)| id)
     }
 
     pub(super) fn remove_outgoing(&mut self, id: KeyId) {
@@ -170,7 +183,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.link_key_event(pool, id, KeyEvent::Expire);
     }
 
-    /// Empties a link, and says what of it is in the store.
+    /// Empties a link, and says what of it is in the store. QKD keys that were not offered stay: the module at the other end has
+    /// them still.
     pub(super) fn drain_link(&mut self, link: &LinkId) -> Vec<(Pool, KeyId)> {
         let Some(link) = self.links.get_mut(link) else { return Vec::new() };
         link.fetching.clear();
@@ -205,43 +219,65 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 let missing = (self.config.link_high - link.level_with_offers()) as u32;
                 let per_key = self.config.qkd_keys_per_link_key;
                 let whole_limit = self.config.draw_limit - self.config.draw_limit % per_key;
-                let number = missing.saturating_mul(per_key).min(whole_limit);
+                // Fewer than one link key takes.
+                let rest = link.rest.len() as u32;
+                let number = missing.saturating_mul(per_key).min(whole_limit) - rest;
                 draws.push(Output::Draw { link: link.id.clone(), number, size: self.config.qkd_key_size });
             }
         }
         self.staged.extend(draws);
     }
 
+    /// Whole link keys are offered; what is too few for one waits for the next draw. A slow module gives a key at a time.
     pub(super) fn drawn(&mut self, now: Now, id: &LinkId, keys: Vec<QkdKey>) {
         let per_key = self.config.qkd_keys_per_link_key as usize;
         let size = self.config.qkd_key_size;
         let Some(link) = self.links.get_mut(id) else { return };
-        link.draw = if keys.len() < per_key { Draw::Pausing(now.instant + self.config.draw_pause) } else { Draw::Idle };
-        let peer = link.peer.clone();
-        let mut keys = keys.into_iter().filter(|key| key.material.size() == size);
-        loop {
-            let group: Vec<_> = keys.by_ref().take(per_key).collect();
-            // Too little for a pad: not worth an offer.
-            if group.len() * size.octets() <= TAG_KEY_OCTETS {
-                break;
-            }
-            let number = self.number();
-            let key = self.notes.incarnation.key_id(number);
-            let qkd_keys = group.iter().map(|key| key.id).collect();
-            let expires = now.wall.after(self.config.link_key_life);
-            let Some(joined) = KmaKey::from_qkd_keys(key, peer.clone(), id.clone(), group, now.wall, expires) else { break };
-            let offer = KeyOffer { link: id.clone(), key, qkd_keys, size, expires, spent_below: self.spent_below(now, id, key) };
-            let offered = Offered {
-                key: joined,
-                offer: offer.clone(),
-                repeat: now.instant + self.config.repeat,
-                give_up: now.instant + self.config.give_up,
-            };
-            if let Some(link) = self.links.get_mut(id) {
-                link.offers.insert(key, offered);
-            }
-            self.send(&peer, Body::Offer(offer));
+        let fitting = keys.into_iter().filter(|key| key.material.size() == size);
+        link.rest.extend(fitting.map(|key| (now.instant, key)));
+        let whole = link.rest.len() - link.rest.len() % per_key;
+        link.draw = if whole == 0 { Draw::Pausing(now.instant + self.config.draw_pause) } else { Draw::Idle };
+        let mut keys = link.rest.drain(..whole).map(|(_, key)| key).collect::<Vec<_>>().into_iter();
+        while keys.len() > 0 {
+            let group = keys.by_ref().take(per_key).collect();
+            self.make_offer(now, id, group);
         }
+    }
+
+    /// What waited for long makes a shorter link key, before the module at the other end drops it.
+    pub(super) fn offer_rests(&mut self, now: Now) {
+        let mut groups = Vec::new();
+        for link in self.links.values_mut() {
+            let up = self.peers.get(&link.peer).is_some_and(|peer| peer.is_known_and_up());
+            if up && link.rest_due(&self.config).is_some_and(|due| due <= now.instant) {
+                let group = std::mem::take(&mut link.rest).into_iter().map(|(_, key)| key).collect();
+                groups.push((link.id.clone(), group));
+            }
+        }
+        for (link, group) in groups {
+            self.make_offer(now, &link, group);
+        }
+    }
+
+    fn make_offer(&mut self, now: Now, id: &LinkId, group: Vec<QkdKey>) {
+        let Some(peer) = self.links.get(id).map(|link| link.peer.clone()) else { return };
+        let number = self.number();
+        let key = self.notes.incarnation.key_id(number);
+        let qkd_keys = group.iter().map(|key| key.id).collect();
+        let expires = now.wall.after(self.config.link_key_life);
+        let Some(joined) = KmaKey::from_qkd_keys(key, peer.clone(), id.clone(), group, now.wall, expires) else { return };
+        let size = self.config.qkd_key_size;
+        let offer = KeyOffer { link: id.clone(), key, qkd_keys, size, expires, spent_below: self.spent_below(now, id, key) };
+        let offered = Offered {
+            key: joined,
+            offer: offer.clone(),
+            repeat: now.instant + self.config.repeat,
+            give_up: now.instant + self.config.give_up,
+        };
+        if let Some(link) = self.links.get_mut(id) {
+            link.offers.insert(key, offered);
+        }
+        self.send(&peer, Body::Offer(offer));
     }
 
     /// The lowest link key that this node may still use or has just used: the neighbour needs nothing below it.
@@ -256,13 +292,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         [stored, offered, in_flight, tags, relays].into_iter().flatten().min().unwrap_or(newest)
     }
 
-    /// The oldest key of the fullest link to `peer`, if it has more than `floor` of them: of QKD links, and of the pool of key
-    /// that is relayed like this.
+    /// The oldest key of `at_least` so many octets of the fullest link to `peer` that has one, and more than `floor` of any length:
+    /// of QKD links, or else of the pool of key that is relayed like this.
     pub(super) fn choose_link_key(
         &self,
         now: Now,
         peer: &KmId,
         floor: usize,
+        at_least: usize,
         relayed: Option<Sharing>,
     ) -> Option<(LinkId, KeyId)> {
         if !self.is_up(peer) {
@@ -272,8 +309,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let fits =
             |link: &&Link| link.peer == *peer && (!link.is_relayed() || link.sharing() == relayed) && link.outgoing.len() > floor;
         let mut links: Vec<_> = self.links.values().filter(fits).collect();
-        links.sort_by_key(|link| std::cmp::Reverse(link.outgoing.len()));
-        links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until)?)))
+        // Relayed key costs a pad a hop, and other nodes have seen it.
+        links.sort_by_key(|link| (link.is_relayed(), std::cmp::Reverse(link.outgoing.len())));
+        links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until, at_least)?)))
     }
 
     /// Sets a link key aside: it has left the store when the next output is seen.

@@ -20,8 +20,7 @@
 //!
 //! ```
 //! use std::collections::{BTreeMap, HashMap, VecDeque};
-//! use std::num::NonZeroU32;
-//! use std::time::Instant;
+//! //! use std::time::Instant;
 //!
 //! use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, LinkId, Parties, QkdKey, RandomSource, WallTime};
 //! use relay_core::shares::Sharing;
@@ -111,8 +110,11 @@ mod authentic;
 mod bind;
 mod collect;
 mod config;
+mod event;
+mod input;
 mod links;
 mod notes;
+mod output;
 mod peers;
 mod relay;
 mod supply;
@@ -121,22 +123,21 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use itu_y3803::message::{Body, RelayRefusal};
-use itu_y3803::{
-    ApplicationId, KeyEvent, KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties, QkdKey, RandomSource, WallTime,
-};
+use itu_y3803::message::Body;
+use itu_y3803::{ApplicationId, KeyEvent, KeyId, KeySize, KmId, KmMessage, LinkId, Parties, RandomSource, WallTime};
 
 use crate::block::CollectBlock;
 use crate::encoding::Unreadable;
 use crate::key_id::{BLOCK_NUMBERS, IdCipher};
-use crate::lease::Lease;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 pub use config::{Config, Distant, InvalidConfig, LinkConfig};
+pub use event::{Event, Misbehaviour, Use};
+pub use input::{Input, Now, OrderId};
+pub use output::{Output, Refusal};
 
 use bind::Binding;
 use collect::Collectable;
@@ -148,349 +149,6 @@ use supply::SupplyPool;
 
 /// What the wall clock shows is noted no more often than this.
 const NOTE_CLOCK_AT_LEAST: Duration = Duration::from_millis(100);
-
-/// The time of an input: a monotonic instant for timers, wall time for what is stored or sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// Never goes back.
-    pub instant: Instant,
-    /// May be set by an operator.
-    pub wall: WallTime,
-}
-
-/// Names one request of the caller until it is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OrderId(pub u64);
-
-/// What happened.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Input {
-    /// The authenticated connection to a neighbour is there, or there again.
-    PeerUp {
-        /// Which neighbour.
-        peer: KmId,
-    },
-    /// The connection is gone.
-    PeerDown {
-        /// Which neighbour.
-        peer: KmId,
-    },
-    /// A neighbour says something.
-    Message {
-        /// Who, as authenticated by the connection.
-        from: KmId,
-        /// What.
-        message: KmMessage,
-    },
-    /// Answer to [`Output::Draw`].
-    Drawn {
-        /// The link of the question.
-        link: LinkId,
-        /// What this end's QKD module gave; empty when it had nothing.
-        keys: Vec<QkdKey>,
-    },
-    /// Answer to [`Output::Fetch`].
-    Fetched {
-        /// The link of the question.
-        link: LinkId,
-        /// The KMA key of the question.
-        key: KeyId,
-        /// All QKD keys of the question, in its order; empty when the module did not have all.
-        keys: Vec<QkdKey>,
-    },
-    /// Answer to [`Output::RouteWanted`].
-    Route {
-        /// The pool of the question.
-        pool: LinkId,
-        /// All nodes of each path, this one first and the destination last; fewer than asked for when there are no more.
-        paths: Vec<Vec<KmId>>,
-    },
-    /// These parties will want keys: hold some ready.
-    Prepare {
-        /// A master of this node, and its slaves.
-        parties: Parties,
-    },
-    /// A master wants keys.
-    Supply {
-        /// Names the request in the answer, [`Output::Supplied`] or [`Output::Refused`].
-        order: OrderId,
-        /// The master, of this node, and its slaves.
-        parties: Parties,
-        /// How many.
-        number: NonZeroU32,
-        /// Of which size.
-        size: KeySize,
-    },
-    /// The caller wants to serve a master itself, from a lease.
-    Lease {
-        /// Names the request in the answer, [`Output::Leased`] or [`Output::Refused`].
-        order: OrderId,
-        /// The master, of this node, and its slaves.
-        parties: Parties,
-        /// How many keys the lease must be able to supply at the least.
-        number: NonZeroU32,
-        /// Of which size.
-        size: KeySize,
-    },
-    /// The caller serves no more from a lease, as before a stop. What was revoked, or has burnt since, is dropped.
-    GiveBack {
-        /// What is left of it.
-        lease: Lease,
-    },
-    /// A slave of this node comes for its keys.
-    Collect {
-        /// Names the request in the answer, [`Output::Supplied`] or [`Output::Refused`].
-        order: OrderId,
-        /// Who comes, as authenticated.
-        slave: ApplicationId,
-        /// The master it names.
-        master: ApplicationId,
-        /// The keys it names; all or none are supplied.
-        keys: Vec<KeyId>,
-    },
-    /// Time has passed.
-    Timeout,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Output {
-    /// Tell a neighbour. If it does not arrive, it is said again in time.
-    Send {
-        /// Whom.
-        to: KmId,
-        /// What.
-        message: KmMessage,
-    },
-    /// Ask this end's QKD module for new keys; answer with [`Input::Drawn`], whatever happens.
-    Draw {
-        /// The link to ask for.
-        link: LinkId,
-        /// How many keys at the most.
-        number: u32,
-        /// Of which size.
-        size: KeySize,
-    },
-    /// Ask this end's QKD module for the keys that the other end drew; answer with [`Input::Fetched`], whatever happens.
-    Fetch {
-        /// The link to ask for.
-        link: LinkId,
-        /// The KMA key that they become.
-        key: KeyId,
-        /// The QKD keys.
-        qkd_keys: Vec<KeyId>,
-    },
-    /// Find paths for relays to a distant key manager (Y3803-8.3-01); answer with [`Input::Route`], whatever comes of it.
-    RouteWanted {
-        /// Names the question.
-        pool: LinkId,
-        /// The destination.
-        to: KmId,
-        /// So many, with no node in common but their ends.
-        paths: u8,
-        /// Hops that a node refused of late: other ways are better, if there are any.
-        avoid: Vec<(KmId, KmId)>,
-    },
-    /// Keys for the application of this order.
-    Supplied {
-        /// The order.
-        order: OrderId,
-        /// The keys: as many as were asked for, in the order asked for.
-        keys: Vec<KsaKey>,
-    },
-    /// Key for the caller to serve from.
-    Leased {
-        /// The order.
-        order: OrderId,
-        /// The key.
-        lease: Lease,
-    },
-    /// No keys for this order, and none were spent.
-    Refused {
-        /// The order.
-        order: OrderId,
-        /// Why.
-        reason: Refusal,
-    },
-    /// What was leased for these parties before is void: a slave's key manager has lost its copy.
-    Revoked {
-        /// Whose leases.
-        parties: Arc<Parties>,
-    },
-    /// For logs and meters.
-    Event(Event),
-}
-
-/// Why an order was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// An application is not in the directory, or the master is not of this node.
-    #[error("an application is not known")]
-    UnknownApplication,
-    /// The size is not whole octets, or too large.
-    #[error("keys of this size cannot be supplied")]
-    SizeNotSupported,
-    /// Too few keys are left, also after some patience (Y3803-9.4-04).
-    #[error("too few keys are available")]
-    NotEnoughKeys,
-    /// No way over usable links leads to the key manager of a slave (Y3803-9.3-09).
-    #[error("the key manager of an application cannot be reached")]
-    Unreachable,
-    /// More key is wanted at once than this node ever holds for one set of parties, or for too many sets of parties.
-    #[error("more is wanted than this node ever holds")]
-    TooMuch,
-    /// Some of the keys are not here: never were, were collected before, or have expired.
-    #[error("one or more keys are not here")]
-    NotFound {
-        /// Which.
-        keys: Vec<KeyId>,
-    },
-    /// The application is not among the slaves of one of the keys (014-5.4-04).
-    #[error("one or more keys are for others")]
-    NotEntitled,
-}
-
-/// Something a meter or an operator wants to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A step in the life of a link key (Y3803-9.6-04). A key without former step is [`Received`](itu_y3803::KeyState).
-    LinkKey {
-        /// Which end of it this is.
-        pool: Pool,
-        /// Which key.
-        id: KeyId,
-        /// Which step.
-        event: KeyEvent,
-    },
-    /// Link key was put to use; with [`LinkKey`](Self::LinkKey), the accounts of a link (Y3803-7.1-05).
-    Spent {
-        /// Which end of it this is.
-        pool: Pool,
-        /// The link, or pool of relayed key.
-        link: LinkId,
-        /// The link key.
-        id: KeyId,
-        /// Its length.
-        octets: usize,
-        /// What for.
-        on: Use,
-    },
-    /// A key was relayed from here, and is at both ends (Y3803-9.3).
-    Relayed {
-        /// The key.
-        key: KeyId,
-        /// The paths of its parts: all nodes, both ends included.
-        paths: Vec<Vec<KmId>>,
-    },
-    /// A relayed key has arrived here.
-    Arrived {
-        /// The key.
-        key: KeyId,
-        /// Its source.
-        from: KmId,
-    },
-    /// A relay from here has failed; the pads that were used for it are burnt, and so is the key if too few parts are left.
-    NotRelayed {
-        /// The key.
-        key: KeyId,
-        /// The path it should have taken.
-        path: Vec<KmId>,
-        /// Where it failed.
-        at: KmId,
-        /// Why.
-        reason: RelayRefusal,
-    },
-    /// A block is bound at all ends.
-    Bound {
-        /// The block.
-        block: KeyId,
-        /// Its parties.
-        parties: Arc<Parties>,
-        /// Its length.
-        octets: usize,
-    },
-    /// A block could not be bound, and is burnt.
-    NotBound {
-        /// The block.
-        block: KeyId,
-    },
-    /// What was left in a block reached its end of life.
-    Expired {
-        /// The pool.
-        pool: Pool,
-        /// The block or link key.
-        id: KeyId,
-    },
-    /// Few numbers are left for blocks. When there are none, nothing can be supplied any more: before that the node needs a new
-    /// store. Said at the start and again for every 4096 numbers, once an eighth is left.
-    NumbersRunLow {
-        /// How many.
-        left: u64,
-    },
-    /// A neighbour came back with another store; all that was agreed with the former one is burnt.
-    PeerRenewed {
-        /// Which neighbour.
-        peer: KmId,
-    },
-    /// This node's wall clock was set back, now or while the node was down; what was ready to be supplied is burnt.
-    ClockSetBack,
-    /// A neighbour did what no conforming one does, or the link key differs at the two ends.
-    Misbehaviour {
-        /// Which neighbour.
-        from: KmId,
-        /// What.
-        what: Misbehaviour,
-    },
-}
-
-/// What link key is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Use {
-    /// As the pad of a block for applications at its two ends.
-    Supply,
-    /// As the pad of one hop of a relay.
-    Relay,
-    /// For tags of messages.
-    Authentication,
-}
-
-/// What a neighbour did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum Misbehaviour {
-    /// It is not a neighbour.
-    #[error("not a neighbour")]
-    NoNeighbour,
-    /// It spoke of a link that it is not at the other end of.
-    #[error("names a link that is not its own")]
-    ForeignLink,
-    /// A message contradicts itself.
-    #[error("sends a message that contradicts itself")]
-    Malformed,
-    /// It bound key for a master or slaves that are not its, or this node's, to serve.
-    #[error("binds key for applications that are not its to bind")]
-    ForeignApplication,
-    /// The tag did not fit: changed on the way, or the link key differs at the two ends.
-    #[error("sends a block whose tag does not fit the link key")]
-    WrongTag,
-    /// It came back with a store that it had replaced: what was agreed meanwhile is not in there.
-    #[error("uses a store that it had replaced by another")]
-    FormerStore,
-    /// It says that it has the store of another.
-    #[error("names the store of another as its own")]
-    ForeignStore,
-    /// Its clock and this node's differ by more than they may: the two ends would not agree on when key expires.
-    #[error("has a clock that differs too much from this node's")]
-    ClockApart,
-    /// It sends more than may be held for it.
-    #[error("wants more held for it than is allowed")]
-    TooMuch,
-}
 
 /// The key manager has stopped, at this error of its store or at an earlier one.
 #[derive(Debug, thiserror::Error)]
@@ -824,6 +482,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn timeout(&mut self, now: Now) -> Result<(), S::Error> {
         self.expire(now)?;
         self.repeat_offers(now);
+        self.offer_rests(now);
         self.repeat_notifications(now);
         self.give_up_relays(now)?;
         self.greet_strangers();

@@ -341,7 +341,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for parties in &self.watched {
             let unreachable = parties.slaves().iter().any(|slave| {
                 let home = self.config.applications.get(slave);
-                self.links.values().any(|link| Some(&link.peer) == home && link.is_unreachable())
+                let mut links = self.links.values().filter(|link| Some(&link.peer) == home);
+                // A link to a neighbour may be empty; it is a way all the same.
+                links.clone().all(super::links::Link::is_relayed) && links.any(super::links::Link::is_unreachable)
             });
             let Some(pool) = self.pools.get_mut(parties) else { continue };
             pool.orders.retain(|order| {

@@ -1,23 +1,31 @@
 //! What one node does by itself.
 
-use itu_y3803::Incarnation;
+use std::num::NonZeroU32;
+
+use itu_y3803::message::{Hello, KeyOffer};
+use itu_y3803::{Incarnation, KeyMaterial, KmMessage, QkdKey};
 
 use super::*;
 use crate::MemoryStore;
+use crate::shares::Sharing;
 
 fn now() -> Now {
     Now { instant: Instant::now(), wall: WallTime::from_millis(0) }
 }
 
-/// A master and a slave at one node, with blocks of 32 octets.
-fn manager(numbers_below: u64) -> KeyManager<MemoryStore, impl RandomSource> {
+fn counting() -> impl RandomSource {
     let mut state = 0_u8;
-    let mut random = move |out: &mut [u8]| {
+    move |out: &mut [u8]| {
         out.fill_with(|| {
             state = state.wrapping_add(1);
             state
         });
-    };
+    }
+}
+
+/// A master and a slave at one node, with blocks of 32 octets.
+fn manager(numbers_below: u64) -> KeyManager<MemoryStore, impl RandomSource> {
+    let mut random = counting();
     let mut notes = Notes::first(&mut random);
     notes.numbers_below = numbers_below;
     let mut store = MemoryStore::default();
@@ -123,4 +131,174 @@ fn a_lease_that_is_given_back_is_supplied_later() {
     outputs(&mut manager, Input::GiveBack { lease: second });
     assert_eq!(manager.keys_ready(&parties(), size), before);
     assert_eq!(given.len(), 1);
+}
+
+/// A node with a QKD link to a neighbour that has greeted it; link keys of five QKD keys.
+struct Bench<R> {
+    manager: KeyManager<MemoryStore, R>,
+    now: Now,
+    neighbour: KmId,
+    link: LinkId,
+    drawn: u128,
+}
+
+impl<R: RandomSource> Bench<R> {
+    fn input(&mut self, input: Input) -> Vec<Output> {
+        self.manager.handle_input(self.now, input).expect("a store in memory does not fail");
+        std::iter::from_fn(|| self.manager.poll_output().expect("a store in memory does not fail")).collect()
+    }
+
+    /// The module gives so many keys more.
+    fn drawn(&mut self, number: u128) -> Vec<Output> {
+        let ids = self.drawn..self.drawn + number;
+        self.drawn = ids.end;
+        let material = || KeyMaterial::from_octets(vec![1; 32]).expect("whole octets");
+        let key = |id: u128| QkdKey { id: KeyId::from_octets(id.to_be_bytes()), material: material() };
+        self.input(Input::Drawn { link: self.link.clone(), keys: ids.map(key).collect() })
+    }
+
+    fn after(&mut self, time: Duration) -> Vec<Output> {
+        self.now = Now { instant: self.now.instant + time, wall: self.now.wall.after(time) };
+        self.input(Input::Timeout)
+    }
+}
+
+fn bench() -> Bench<impl RandomSource> {
+    let (neighbour, link) = (KmId::new("south").expect("valid"), LinkId::new("fibre").expect("valid"));
+    let mut config = Config::new(KmId::new("north").expect("valid"));
+    config.links = vec![LinkConfig { id: link.clone(), peer: neighbour.clone() }];
+    (config.qkd_keys_per_link_key, config.draw_limit, config.link_low, config.link_high) = (5, 17, 3, 6);
+    // Offers wait for their answer, and are said once.
+    (config.give_up, config.repeat) = (Duration::from_secs(3600), Duration::from_secs(3600));
+    let now = now();
+    let manager = KeyManager::open(config, MemoryStore::default(), counting(), now).expect("settings that make sense");
+    let mut bench = Bench { manager, now, neighbour: neighbour.clone(), link, drawn: 0 };
+    bench.input(Input::PeerUp { peer: neighbour.clone() });
+    let id_secret = KeyMaterial::from_octets(vec![7; 32]).expect("whole octets");
+    let message = KmMessage { sender: Incarnation::from_octets([9; 8]), body: Body::Hello(Hello { id_secret }) };
+    bench.input(Input::Message { from: neighbour, message });
+    bench
+}
+
+fn offers(outputs: &[Output]) -> Vec<&KeyOffer> {
+    let offer = |output| match output {
+        &Output::Send { message: KmMessage { body: Body::Offer(ref offer), .. }, .. } => Some(offer),
+        _ => None,
+    };
+    outputs.iter().filter_map(offer).collect()
+}
+
+fn asked_for(outputs: &[Output]) -> Vec<u32> {
+    let number = |output: &Output| if let Output::Draw { number, .. } = output { Some(*number) } else { None };
+    outputs.iter().filter_map(number).collect()
+}
+
+fn qkd_keys(ids: std::ops::Range<u128>) -> Vec<KeyId> {
+    ids.map(|id| KeyId::from_octets(id.to_be_bytes())).collect()
+}
+
+#[test]
+fn qkd_keys_that_come_one_at_a_time_all_become_link_key() {
+    let mut bench = bench();
+    let mut joined = Vec::new();
+    for key in 0..15 {
+        let outputs = bench.drawn(1);
+        let offers = offers(&outputs);
+        assert_eq!(offers.len(), usize::from(key % 5 == 4), "after key {key}");
+        joined.extend(offers.iter().flat_map(|offer| offer.qkd_keys.clone()));
+        bench.after(Duration::from_millis(200));
+    }
+    assert_eq!(joined, qkd_keys(0..15));
+}
+
+#[test]
+fn what_is_left_of_a_draw_comes_first_in_the_next() {
+    let mut bench = bench();
+    let outputs = bench.drawn(13);
+    assert_eq!(offers(&outputs).iter().map(|offer| offer.qkd_keys.len()).collect::<Vec<_>>(), [5, 5]);
+    assert_eq!(asked_for(&outputs), [12], "three link keys at once, less what is left");
+    let outputs = bench.drawn(12);
+    assert_eq!(offers(&outputs)[0].qkd_keys, qkd_keys(10..15));
+    assert_eq!(offers(&outputs).len(), 3);
+    assert_eq!(asked_for(&outputs), [5], "nothing is left");
+}
+
+#[test]
+fn what_no_more_comes_to_is_offered_as_a_shorter_link_key() {
+    let mut bench = bench();
+    bench.drawn(1);
+    let outputs = bench.after(bench.manager.config.join_within);
+    assert!(offers(&outputs).is_empty(), "nothing would be left beside the tag");
+    bench.drawn(1);
+    let due = bench.manager.poll_timeout().expect("it waits for that");
+    assert!(due <= bench.now.instant);
+    let outputs = bench.after(Duration::ZERO);
+    assert_eq!(offers(&outputs)[0].qkd_keys, qkd_keys(0..2));
+    bench.drawn(3);
+    let join_within = bench.manager.config.join_within;
+    assert!(offers(&bench.after(join_within / 2)).is_empty());
+    // The neighbour is not there to hear of it.
+    let peer = bench.neighbour.clone();
+    bench.input(Input::PeerDown { peer: peer.clone() });
+    assert!(offers(&bench.after(join_within)).is_empty());
+    bench.input(Input::PeerUp { peer });
+    let outputs = bench.after(Duration::ZERO);
+    let offered: Vec<_> = offers(&outputs).into_iter().map(|offer| offer.qkd_keys.clone()).collect();
+    assert!(offered.contains(&qkd_keys(2..5)), "{offered:?}");
+}
+
+/// North has red and ruby; east, which is far, has blue and grey.
+fn far_from_east() -> Config {
+    let [north, south, east] = ["north", "south", "east"].map(|id| KmId::new(id).expect("valid"));
+    let mut config = Config::new(north.clone());
+    config.links = vec![LinkConfig { id: LinkId::new("fibre").expect("valid"), peer: south }];
+    config.distant = vec![Distant { peer: east.clone(), sharing: two_of_three() }];
+    config.applications = [("red", &north), ("ruby", &north), ("blue", &east), ("grey", &east)]
+        .map(|(id, home)| (ApplicationId::new(id).expect("valid"), home.clone()))
+        .into();
+    for pair in [["red", "blue"], ["red", "grey"], ["ruby", "blue"], ["ruby", "grey"]] {
+        let [master, slave] = pair.map(|id| ApplicationId::new(id).expect("valid"));
+        config.sharing.insert((master, slave), two_of_three());
+    }
+    config
+}
+
+fn two_of_three() -> Sharing {
+    Sharing::new(2, 3).expect("possible")
+}
+
+#[test]
+fn settings_under_which_some_key_never_comes_are_refused() {
+    assert_eq!(far_from_east().check(), Ok(()));
+    let refused = |change: fn(&mut Config)| {
+        let mut config = far_from_east();
+        change(&mut config);
+        config.check().expect_err("makes no sense").to_string()
+    };
+    let unlisted: fn(&mut Config) = |config| {
+        let [ruby, grey] = ["ruby", "grey"].map(|id| ApplicationId::new(id).expect("valid"));
+        config.sharing.remove(&(ruby, grey));
+    };
+    assert!(refused(unlisted).starts_with("distant has no pool of one path"));
+    // What others are masters of makes up for nothing.
+    let other_way: fn(&mut Config) = |config| {
+        let [ruby, grey] = ["ruby", "grey"].map(|id| ApplicationId::new(id).expect("valid"));
+        config.sharing.remove(&(ruby.clone(), grey.clone()));
+        config.sharing.insert((grey, ruby), two_of_three());
+    };
+    assert!(refused(other_way).starts_with("distant has no pool of one path"));
+    let mut with_single = far_from_east();
+    unlisted(&mut with_single);
+    let peer = with_single.distant[0].peer.clone();
+    with_single.distant.push(Distant { peer, sharing: Sharing::ONE });
+    assert_eq!(with_single.check(), Ok(()));
+
+    assert_eq!(refused(|config| config.links.push(config.links[0].clone())), "links has a link twice");
+    assert_eq!(refused(|config| config.relay_high = config.max_incoming + 1), "relay_high is above max_incoming");
+    assert!(refused(|config| config.qkd_keys_per_link_key = 3).contains("too small for a key of distant"));
+    let large: fn(&mut Config) = |config| {
+        config.qkd_key_size = KeySize::from_octets(8).expect("not zero");
+        (config.qkd_keys_per_link_key, config.draw_limit) = (1_025, 2_000);
+    };
+    assert!(refused(large).contains("at most 1024 QKD keys"), "the neighbour takes no such offer");
 }

@@ -7,7 +7,7 @@ use itu_y3803::KmId;
 
 use crate::encoding::{Reader, Writer};
 use crate::routing::lsa::{Limits, MAX_TAG_OCTETS, Malformed, Version, count};
-use crate::routing::lsdb::{BUCKETS, Database, Header, MAX_AGE};
+use crate::routing::lsdb::{BUCKETS, Database, Entry, Header, MAX_AGE};
 
 const MESSAGE_VERSION: u8 = 1;
 /// First wait for an acknowledgement; doubled up to [`RETRANSMIT_MAX`].
@@ -36,6 +36,12 @@ pub(super) struct Flooded {
     pub(super) age: Duration,
     pub(super) octets: Vec<u8>,
     pub(super) tag: Vec<u8>,
+}
+
+impl Flooded {
+    fn of(entry: &Entry, now: Instant) -> Self {
+        Self { age: entry.age(now), octets: entry.octets.to_vec(), tag: entry.tag.to_vec() }
+    }
 }
 
 impl Message {
@@ -148,6 +154,8 @@ pub(super) struct Peer {
     pending: BTreeMap<KmId, Pending>,
     /// No later than the first of them is due.
     next: Option<Instant>,
+    /// Originators of which the neighbour has something older than what was dropped here for its age.
+    outdated: BTreeSet<KmId>,
     acks: Vec<Header>,
     compare: Instant,
     compare_wait: Duration,
@@ -166,6 +174,7 @@ impl Peer {
         Self {
             pending: BTreeMap::new(),
             next: None,
+            outdated: BTreeSet::new(),
             acks: Vec::new(),
             compare: now,
             compare_wait: RETRANSMIT,
@@ -190,6 +199,11 @@ impl Peer {
     /// The neighbour has it, or it is no more; whether this was awaited.
     pub(super) fn settle(&mut self, origin: &KmId) -> bool {
         self.pending.remove(origin).is_some()
+    }
+
+    /// The neighbour is to be told once what was dropped here for its age.
+    pub(super) fn outdated(&mut self, origin: KmId) {
+        self.outdated.insert(origin);
     }
 
     pub(super) fn acknowledge(&mut self, header: Header) {
@@ -222,10 +236,13 @@ impl Peer {
         for acks in pack(std::mem::take(&mut self.acks), limits, header_octets) {
             say(Message::Ack(acks));
         }
+        let outdated = std::mem::take(&mut self.outdated);
+        let mut flooded: Vec<_> = outdated.iter().filter_map(|origin| Some(Flooded::of(database.floor(origin)?, now))).collect();
         if self.next.is_some_and(|next| next <= now) {
-            for flood in pack(self.due(database, now), limits, |one| one.octets.len() + one.tag.len() + 10) {
-                say(Message::Flood(flood));
-            }
+            flooded.extend(self.due(database, now));
+        }
+        for flood in pack(flooded, limits, |one| one.octets.len() + one.tag.len() + 10) {
+            say(Message::Flood(flood));
         }
         if self.compare <= now {
             self.compare = now + self.compare_wait;
@@ -253,7 +270,7 @@ impl Peer {
             let Some(entry) = database.get(origin) else { return false };
             if pending.due <= now {
                 *pending = Pending { due: now + pending.wait, wait: (pending.wait * 2).min(RETRANSMIT_MAX) };
-                due.push(Flooded { age: entry.age(now), octets: entry.octets.to_vec(), tag: entry.tag.to_vec() });
+                due.push(Flooded::of(entry, now));
             }
             true
         });

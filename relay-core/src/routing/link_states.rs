@@ -11,8 +11,9 @@ use crate::routing::lsa::{Label, Limits, Lsa, LsaAuth, Malformed, Version, peek}
 use crate::routing::lsdb::{Database, Entry, Header, MAX_AGE, fingerprint};
 use crate::routing::metric::{LinkStatus, Metric};
 use crate::routing::own::Own;
-use crate::routing::paths::{Path, Search};
+use crate::routing::paths::Search;
 use crate::routing::schedule::{Schedule, SpfDelays};
+use crate::routing::select::Held;
 use crate::routing::spf::ShortestPaths;
 use crate::routing::topology::Topology;
 
@@ -21,8 +22,8 @@ use crate::routing::topology::Topology;
 pub struct Config {
     /// This key manager.
     pub id: KmId,
-    /// Counts the starts of this key manager, durably. If the count is lost, the network tells it ([`Output::Boot`]), as long as
-    /// somebody holds an advertisement of before; where all have dropped it for its age, this node is not heard for a while.
+    /// Counts the starts of this key manager, durably. If the count is lost, the network tells it ([`Output::Boot`]), from what
+    /// it holds or remembers of this node.
     pub boot: u64,
     /// What is kept and sent at most.
     pub limits: Limits,
@@ -142,7 +143,7 @@ pub struct LinkStates<M, A, R> {
     schedule: Schedule,
     /// Originators whose links are not in the topology as they are in the database.
     dirty: BTreeSet<KmId>,
-    pub(super) held: BTreeMap<KmId, (Path, Instant)>,
+    pub(super) held: BTreeMap<KmId, Held>,
     outputs: VecDeque<Output>,
 }
 
@@ -345,10 +346,12 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
                 return Ok(());
             }
             Ordering::Less => {
+                // An originator that forgot what it said before is to outbid it (RFC 2328 13 (8), 13.4).
+                peer.outdated(origin);
                 peer.acknowledge(header);
                 return Ok(());
             }
-            Ordering::Greater if age >= MAX_AGE => {
+            Ordering::Greater if age >= MAX_AGE && self.database.get(&origin).is_none() => {
                 // It would be dropped at once. Its age may be forged: a neighbour that has it fresh still gets it through.
                 peer.acknowledge(header);
                 return Ok(());
@@ -363,6 +366,11 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
             self.own_seen(version);
             return Ok(());
         }
+        if age >= MAX_AGE {
+            // Not acknowledged: a neighbour that has it fresh sends it again.
+            self.outdate(Entry::new(lsa, octets, tag, now, age), from, now);
+            return Ok(());
+        }
         let peer = self.peers.get_mut(from).expect("looked up above");
         if self.database.get(&origin).is_none() && self.database.is_full() {
             peer.acknowledge(header);
@@ -374,6 +382,21 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
             self.install(Entry::new(lsa, octets, tag, now, age), Some(from), now);
         }
         Ok(())
+    }
+
+    /// What is here was said by an originator that has forgotten what it said before: others do not take it. It is dropped, and the
+    /// originator is told, by way of the neighbours.
+    fn outdate(&mut self, last: Entry, from: &KmId, now: Instant) {
+        let origin = last.lsa.origin.clone();
+        self.database.outdate(last);
+        for (peer, state) in &mut self.peers {
+            state.settle(&origin);
+            if peer != from {
+                state.outdated(origin.clone());
+            }
+        }
+        self.dirty.insert(origin);
+        self.schedule.changed(now);
     }
 
     /// An advertisement of this node's own, newer than what it remembers: it is from before a restart. It is outbid.

@@ -59,8 +59,8 @@ pub(super) const BUCKETS: usize = 256;
 pub(super) struct Database {
     entries: BTreeMap<KmId, Entry>,
     expiries: BTreeSet<(Instant, KmId)>,
-    /// The newest version seen of originators that are gone, against replay.
-    floors: BTreeMap<KmId, Version>,
+    /// The newest seen of originators that are gone: against replay, and to be told to an originator that forgot it.
+    floors: BTreeMap<KmId, Entry>,
     /// When the next advertisement of an originator would be on time, if they came evenly.
     arrivals: BTreeMap<KmId, Instant>,
     buckets: Box<[u64; BUCKETS]>,
@@ -104,7 +104,7 @@ impl Database {
         match self.get(origin) {
             Some(entry) => version.cmp(&entry.lsa.version).then_with(|| octets.cmp(&entry.octets)),
             None => match self.floors.get(origin) {
-                Some(&floor) if version < floor => Ordering::Less,
+                Some(floor) if version < floor.lsa.version => Ordering::Less,
                 _ => Ordering::Greater,
             },
         }
@@ -158,11 +158,26 @@ impl Database {
         let (_, origin) = self.expiries.first().filter(|(expires, _)| *expires <= now)?.clone();
         let entry = self.remove(&origin)?;
         self.arrivals.remove(&origin);
+        self.set_floor(entry);
+        Some(origin)
+    }
+
+    /// What was too old when it came, and newer than what is here: nothing older is taken any more.
+    pub(super) fn outdate(&mut self, entry: Entry) {
+        self.remove(&entry.lsa.origin);
+        self.set_floor(entry);
+    }
+
+    fn set_floor(&mut self, entry: Entry) {
         while self.floors.len() >= self.capacity {
             self.floors.pop_first();
         }
-        self.floors.insert(origin.clone(), entry.lsa.version);
-        Some(origin)
+        self.floors.insert(entry.lsa.origin.clone(), entry);
+    }
+
+    /// The last that was seen of an originator that is gone.
+    pub(super) fn floor(&self, origin: &KmId) -> Option<&Entry> {
+        self.floors.get(origin)
     }
 
     pub(super) fn digest(&self) -> &[u64; BUCKETS] {

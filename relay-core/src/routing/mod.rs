@@ -75,6 +75,7 @@
 //! | `MaxAge` 3600 s, refresh 1800 s | the same, refresh up to a quarter earlier; each node drops on its own what is too old |
 //! | withdraw | an authenticated advertisement of its own, which stays until too old: a part of the network that was cut off hears of it, too |
 //! | own advertisement seen, newer than known | the next version is made at once |
+//! | older than what is known comes | what is known is sent back; also what was dropped for its age, as such, so that its originator outbids it |
 //! | `MinLSInterval` 5 s | the same, up to a quarter longer; a link that becomes unusable, or usable again, is told at once, three a burst |
 //! | `MinLSArrival` 1 s | on average, four at once: what came too early is not acknowledged, so it comes again |
 //! | reliable flooding | acknowledged; repeated after 1, 2, 4, 4 … s; only what is new is passed on |

@@ -14,6 +14,16 @@ use crate::routing::{NoRoute, Route, Router};
 /// Good paths to choose from, at most.
 const CHOICE: usize = 8;
 
+/// A path that was chosen.
+#[derive(Debug)]
+pub(super) struct Held {
+    path: Path,
+    /// Until then no other is chosen, unless it is much better …
+    until: Instant,
+    /// … and until then not even such a one: the path itself was new then.
+    firm_until: Instant,
+}
+
 impl<M: Metric, A: LsaAuth, R: RandomSource> Router for LinkStates<M, A, R> {
     /// The path chosen before, while it is held; else one of those nearly as good as the best, at random, the fuller the more
     /// likely, so that nodes do not all move to the same.
@@ -41,9 +51,13 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> Router for LinkStates<M, A, R> {
             here
         });
         let path = paths.into_iter().nth(chosen.unwrap_or(0)).expect("as many weights as paths");
-        if constraints.is_none() {
+        // A path that was taken to pass by a hop is kept as well, or each such hop would cost a change there and one back.
+        if (Constraints { hop: None, ..*constraints }).is_none() {
             let jitter = self.config.hold / 4 * (self.draw() % 1_024) as u32 / 1_024;
-            self.held.insert(to.clone(), (path.clone(), now + self.config.hold + jitter));
+            let same = self.held.get(to).filter(|held| held.path.hops == path.hops);
+            let firm_until = same.map_or(now + self.config.hold, |held| held.firm_until);
+            let held = Held { path: path.clone(), until: now + self.config.hold + jitter, firm_until };
+            self.held.insert(to.clone(), held);
         }
         Route::Path(path)
     }
@@ -74,7 +88,7 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
     }
 
     fn still_held(&self, now: Instant, to: &KmId, best: u32, constraints: &Constraints<'_>) -> Option<Path> {
-        let (path, until) = self.held.get(to).filter(|(_, until)| now < *until)?;
+        let Held { path, firm_until, .. } = self.held.get(to).filter(|held| now < held.until)?;
         let mut at = &self.config.id;
         let mut cost: u32 = 0;
         for hop in &path.hops {
@@ -88,8 +102,8 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
             }
             at = &hop.to;
         }
-        let much_better = u64::from(best) * 120 <= u64::from(cost) * 100;
-        let held = constraints.admit(path) && now < *until && !much_better;
+        let much_better = now >= *firm_until && u64::from(best) * 120 <= u64::from(cost) * 100;
+        let held = constraints.admit(path) && !much_better;
         held.then(|| Path { hops: path.hops.clone(), cost })
     }
 

@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use disk::{Disk, DiskStore};
-use itu_y3803::message::{Body, RelayStep};
+use itu_y3803::message::{Body, RelayMessage, RelayStep};
 use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, KmMessage, LinkId, Parties, QkdKey, WallTime};
 use random::Random;
 use relay_core::shares::Sharing;
@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Delay,
     /// A bit of it, chosen by this number, is wrong.
     Change(u32),
+    /// If it says that a relay is complete, another that says so untruly comes just before it.
+    Forestall,
     /// Its receiver crashes just before it, and comes back with its store.
     Crash,
     /// Its receiver crashes when it has committed what it made of it, before it can say anything.
@@ -69,6 +71,8 @@ pub(crate) struct World {
     modules: HashMap<KeyId, Vec<u8>>,
     /// QKD keys that each link may still make.
     pub(crate) left: Vec<u64>,
+    /// Nodes and links of theirs whose modules give three keys at a time, which is too little to relay under.
+    pub(crate) meagre: BTreeSet<(usize, usize)>,
     given: HashMap<KeyId, Vec<u8>>,
     delivered: BTreeSet<(KeyId, ApplicationId)>,
     answers: HashMap<u64, Answer>,
@@ -84,6 +88,8 @@ pub(crate) struct World {
     pub(crate) misbehaviour: Vec<Misbehaviour>,
     /// Nodes that routes go around.
     pub(crate) closed: BTreeSet<usize>,
+    /// See [`World::share_with_neighbours`].
+    also_neighbours: bool,
     pub(crate) settings: fn(&mut Config),
 }
 
@@ -114,6 +120,7 @@ impl World {
             fault,
             modules: HashMap::new(),
             left: vec![u64::MAX; links.len()],
+            meagre: BTreeSet::new(),
             given: HashMap::new(),
             delivered: BTreeSet::new(),
             answers: HashMap::new(),
@@ -127,12 +134,24 @@ impl World {
             failures: Vec::new(),
             misbehaviour: Vec::new(),
             closed: BTreeSet::new(),
+            also_neighbours: false,
             settings,
         };
         for node in 0..nodes {
             world.start(node);
         }
         world
+    }
+
+    /// All nodes share relayed key also with their neighbours, from a new start on.
+    pub(crate) fn share_with_neighbours(&mut self) {
+        self.also_neighbours = true;
+        for node in 0..self.nodes.len() {
+            self.nodes[node].manager = None;
+        }
+        for node in 0..self.nodes.len() {
+            self.start(node);
+        }
     }
 
     fn config(&self, node: usize) -> Config {
@@ -145,7 +164,7 @@ impl World {
             })
             .collect();
         config.distant = (0..self.nodes.len())
-            .filter(|other| *other != node && !neighbours.contains(other))
+            .filter(|other| *other != node && (self.also_neighbours || !neighbours.contains(other)))
             .map(|peer| Distant { peer: km(peer), sharing: Sharing::ONE })
             .collect();
         config.applications = (0..self.nodes.len()).map(|node| (app(node), km(node))).collect();
@@ -268,6 +287,12 @@ impl World {
                         self.deliver(from, to, message);
                     }
                     Fault::Delay => self.after(15_000, What::Message { from, to, message }),
+                    Fault::Forestall => {
+                        if let Body::Relay(RelayMessage { step: RelayStep::Complete { .. }, .. }) = &message.body {
+                            self.deliver(from, to, changed(again(&message), 2));
+                        }
+                        self.deliver(from, to, message);
+                    }
                     Fault::Change(bit) => self.deliver(from, to, changed(message, bit)),
                     Fault::Crash => self.crash(to),
                     Fault::LoseStore => {
@@ -324,7 +349,8 @@ impl World {
             }
             Output::Draw { link, number, .. } => {
                 let at = link_index(&link);
-                let number = u64::from(number).min(self.left[at]);
+                let most = if self.meagre.contains(&(node, at)) { 3 } else { number };
+                let number = u64::from(number.min(most)).min(self.left[at]);
                 self.left[at] -= number;
                 let keys = (0..number).map(|_| self.qkd_key()).collect();
                 self.after(1, What::Input { node, input: Input::Drawn { link, keys } });

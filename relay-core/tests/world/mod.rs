@@ -241,6 +241,8 @@ pub(crate) struct World {
     messages: HashMap<u64, (usize, KmMessage)>,
     /// What a module drew and the other has not fetched.
     modules: BTreeMap<KeyId, Vec<u8>>,
+    /// The link key that each QKD key is part of.
+    joined: HashMap<KeyId, KeyId>,
     fetches: HashMap<(usize, KeyId), Vec<KeyId>>,
     orders: BTreeMap<u64, Pending>,
     given: BTreeMap<KeyId, Given>,
@@ -298,6 +300,7 @@ impl World {
             directory,
             messages: HashMap::new(),
             modules: BTreeMap::new(),
+            joined: HashMap::new(),
             fetches: HashMap::new(),
             orders: BTreeMap::new(),
             given: BTreeMap::new(),

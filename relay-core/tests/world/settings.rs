@@ -76,6 +76,7 @@ impl Network {
         config.local_block_octets = 200;
         config.idle = Duration::from_secs(1);
         config.repeat = Duration::from_millis(250);
+        config.join_within = Duration::from_secs(2);
         (config.clock_skew, config.collect_time, config.give_up) = (self.clock_skew, self.collect_time, self.give_up);
         if self.short {
             (config.block_life, config.link_key_life) = (Duration::from_secs(8), Duration::from_secs(6));

@@ -31,6 +31,12 @@ impl World {
                 self.said = Some((from, to, again(&message)));
             }
         }
+        if let Body::Offer(offer) = &message.body {
+            for qkd_key in &offer.qkd_keys {
+                let link_key = *self.joined.entry(*qkd_key).or_insert(offer.key);
+                assert_eq!(link_key, offer.key, "{qkd_key} is part of two link keys");
+            }
+        }
         if let Body::SupplyResponse(response) = &message.body
             && self.forged == Some(response.block)
         {
@@ -76,6 +82,9 @@ impl World {
         if self.faults.modules && !self.settling() && self.random.one_in(4) {
             return Vec::new();
         }
+        // Slow modules have fewer than were asked for.
+        let slow = self.faults.modules && self.random.one_in(3);
+        let number = if slow { self.random.below(u64::from(number) + 1) as u32 } else { number };
         (0..number)
             .map(|_| {
                 let id = KeyId::from_octets(self.random.octets());

@@ -50,6 +50,7 @@ pub(super) fn read<'a>(document: &mut Document<'a>, section: Option<Section<'a>>
         ("give_up", &mut engine.give_up),
         ("patience", &mut engine.patience),
         ("draw_pause", &mut engine.draw_pause),
+        ("join_within", &mut engine.join_within),
     ] {
         *setting = section.optional(document, key, value::duration).unwrap_or(*setting);
     }

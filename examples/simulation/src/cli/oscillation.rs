@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (report, samples) = world(&topology, settings).run_sampled();
     let ways: Vec<(f64, usize)> = samples.relays.iter().map(|(at, path)| (*at, path[1])).collect();
     let over_first = ways.iter().filter(|(_, way)| *way == 1).count() as f64 / ways.len().max(1) as f64;
-    let switches: Vec<f64> = ways.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0).collect();
+    let switches: Vec<f64> = samples.switches().collect();
     let most = switches.iter().map(|from| switches.iter().filter(|at| (*from..from + HOLD).contains(*at)).count()).max();
     let most = most.unwrap_or(0);
     let mut table = Table::new(&["what", "value"]);

@@ -14,9 +14,9 @@ use crate::topology::{Cut, Topology};
 use crate::world::Samples;
 
 /// When the link stops making key, when it goes on, and when applications stop asking.
-const CUT: u64 = 180;
-const RESTORED: u64 = 480;
-const END: u64 = 780;
+const CUT: u64 = 240;
+const RESTORED: u64 = 540;
+const END: u64 = 840;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -80,7 +80,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let last_over = samples.relays.iter().rev().find(|(at, path)| *at > cut && *at < RESTORED as f64 && over(path));
     let again = samples.relays.iter().find(|(at, path)| *at > RESTORED as f64 && over(path));
     let lowest = lowest(&samples, cut, RESTORED as f64);
-    let switches = samples.relays.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
+    let switches = samples.switches().count();
     let mut table = Table::new(&["what", "value"]);
     let mut row = |what: &str, value: String| table.row([what.to_owned(), value]);
     let after = |at: Option<f64>| at.map_or("never".to_owned(), |at| format!("{at:.1} s"));

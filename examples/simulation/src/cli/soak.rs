@@ -51,6 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     row("keys lost with the disk of the slave's node", report.lost_with_disk);
     row("requests for keys of others, all refused", report.forbidden);
     row("keys relayed over trusted nodes", report.relayed);
+    row("  in parts, over several paths", report.relayed_in_parts);
     row("  hops of these", report.hops);
     row("relays that failed, and lost nothing", report.not_relayed.values().sum());
     row("messages", report.messages);

@@ -159,6 +159,7 @@ impl World {
             }
             Event::Relayed { paths, .. } => {
                 self.report.relayed += 1;
+                self.report.relayed_in_parts += u64::from(paths.len() > 1);
                 self.note_watched(node, &paths);
                 self.report.hops += paths.iter().map(|path| path.len() as u64 - 1).sum::<u64>();
             }

@@ -32,7 +32,7 @@ pub struct Bits {
     pub cut_off: u64,
     /// Too old.
     pub expired: u64,
-    /// Given up after a doubt, lost in crashes, or too little for a link key.
+    /// Given up after a doubt, or lost in crashes.
     pub burnt: u64,
 }
 
@@ -78,12 +78,6 @@ impl Ledger {
     /// A module gave keys to a node.
     pub(super) fn drawn(&mut self, node: usize, keys: impl IntoIterator<Item = KeyId>) {
         self.drawn.entry(node).or_default().extend(keys);
-    }
-
-    /// The node has said what it made of the keys it drew; what it did not offer is wasted.
-    pub(super) fn settle_drawn(&mut self, node: usize, key_bits: u64) {
-        let left = self.drawn.remove(&node).unwrap_or_default();
-        self.done.burnt += left.len() as u64 * key_bits;
     }
 
     /// A node says something: an offer, or a block under a pad.
@@ -158,8 +152,8 @@ impl Ledger {
     /// The process of a node is gone: what is not on its disk is lost. What is on it counts as stored, even if the node did not
     /// live to say so.
     pub(super) fn crashed(&mut self, node: usize, on_disk: &BTreeMap<KeyId, u64>, key_bits: u64) {
-        self.settle_drawn(node, key_bits);
         let done = &mut self.done;
+        done.burnt += self.drawn.remove(&node).unwrap_or_default().len() as u64 * key_bits;
         self.link_keys.retain(|id, key| {
             let stays = key.node != node || on_disk.contains_key(id);
             if !stays {
@@ -221,8 +215,8 @@ mod tests {
             ledger.said(0, &offer(key, &of));
             ledger.said(0, &offer(key, &of));
         }
-        ledger.settle_drawn(0, 256);
-        assert_eq!(ledger.bits(256), Bits { waiting: 1_024, burnt: 256, ..Bits::default() });
+        // One is left for a later offer.
+        assert_eq!(ledger.bits(256), Bits { waiting: 1_280, ..Bits::default() });
         ledger.event(id(100), KeyEvent::Confirm);
         assert_eq!(ledger.stored(0).collect::<Vec<_>>(), [(id(100), 512)]);
         // A crash keeps what is on the disk, and no more.

@@ -52,8 +52,8 @@ impl Link {
         }
     }
 
-    /// As many keys as there are, up to `most`, for this node to use as it decides; in whole groups of `per_link_key`, since the
-    /// key manager makes short pads, which are mostly tag, of what is less, and throws single keys away.
+    /// As many keys as there are, up to `most`, for this node to use as it decides; in whole groups of `per_link_key`, since what is
+    /// less would wait in the memory of one node, and is there for either end as long as it stays here.
     pub(super) fn draw(&mut self, node: usize, most: u32, per_link_key: u32, now: Duration) -> Vec<QkdKey> {
         self.stream.advance(now, &mut self.random);
         let end = self.end(node);

@@ -9,7 +9,7 @@ use relay_core::{Config, Input, KeyManager, LinkConfig, Now, Output, Stopped};
 use super::disk::{Disk, DiskStore, Failed};
 use super::link::QKD_KEY;
 use super::wires::Envelope;
-use super::{Step, World};
+use super::{MICROS, Step, World};
 use crate::auth::SharedSecret;
 use crate::random::Random;
 
@@ -115,10 +115,10 @@ impl World {
         let mut config = self.settings.key_manager.clone();
         config.id = self.nodes[node].id.clone();
         config.qkd_key_size = QKD_KEY;
-        let pairs = self.settings.load.pairs.iter().filter(|(master, _)| *master == node);
-        let applications = |&(a, b): &(usize, usize)| (self.nodes[a].application.clone(), self.nodes[b].application.clone());
-        config.sharing = pairs.map(|pair| (applications(pair), self.settings.sharing)).collect();
-        config.distant = self.distant_of(node).map(|peer| self.distant(peer)).collect();
+        // Also where this node has no masters that want it: the other end has the pool.
+        let applications = |peer: usize| (self.nodes[node].application.clone(), self.nodes[peer].application.clone());
+        config.sharing = self.sharers_of(node).into_iter().map(|peer| (applications(peer), self.settings.sharing)).collect();
+        config.distant = self.sharers_of(node).into_iter().map(|peer| self.distant(peer)).collect();
         let link =
             |&(peer, link): &(usize, usize)| LinkConfig { id: self.links[link].id.clone(), peer: self.nodes[peer].id.clone() };
         config.links = self.neighbours[node].iter().map(link).collect();
@@ -189,6 +189,10 @@ impl World {
             Output::RouteWanted { pool, to, paths, avoid } => {
                 let now = self.instant();
                 let paths = self.nodes[node].routes(now, &to, paths, &avoid);
+                if self.settings.watch == Some((node, self.numbers[&to])) {
+                    let routes = paths.iter().map(|path| path.iter().map(|id| self.numbers[id]).collect());
+                    self.samples.routes.extend(routes.map(|path| (self.now as f64 / MICROS as f64, path)));
+                }
                 self.after(0, Step::Route { node, life, pool, paths });
             }
             Output::Supplied { order, keys } => self.supplied(node, order, keys),
@@ -208,7 +212,6 @@ impl World {
         let keys = self.links[link].draw(node, number, per_link_key, now);
         let id = self.links[link].id.clone();
         self.feed_key_manager(node, Input::Drawn { link: id, keys });
-        self.links[link].ledger.settle_drawn(node, QKD_KEY.bits().into());
     }
 
     pub(super) fn fetch(&mut self, node: usize, life: u32, link: usize, key: KeyId, qkd_keys: &[KeyId]) {

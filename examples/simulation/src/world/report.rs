@@ -28,6 +28,8 @@ pub struct Report {
     pub forbidden: u64,
     /// Keys that were relayed over trusted nodes.
     pub relayed: u64,
+    /// Those of them that went in parts, over several paths.
+    pub relayed_in_parts: u64,
     /// The hops of these.
     pub hops: u64,
     /// Relays that failed, by reason.
@@ -76,6 +78,7 @@ impl AddAssign<Self> for Report {
         self.lost_with_disk += other.lost_with_disk;
         self.forbidden += other.forbidden;
         self.relayed += other.relayed;
+        self.relayed_in_parts += other.relayed_in_parts;
         self.hops += other.hops;
         for (reason, number) in other.not_relayed {
             *self.not_relayed.entry(reason).or_default() += number;
@@ -111,6 +114,8 @@ pub struct Samples {
     pub cost: Vec<f64>,
     /// When keys of the watched pair were relayed, in seconds, and over which nodes.
     pub relays: Vec<(f64, Vec<usize>)>,
+    /// When the watched pair's first node chose a way for relays, and which.
+    pub routes: Vec<(f64, Vec<usize>)>,
     /// Keys that masters had been given.
     pub supplied: Vec<f64>,
     /// Orders that had been refused.
@@ -118,6 +123,11 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// When another way than before was chosen for relays of the watched pair, in seconds.
+    pub fn switches(&self) -> impl Iterator<Item = f64> {
+        self.routes.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0)
+    }
+
     pub(super) fn new(links: Vec<String>) -> Self {
         Self { stored: links.into_iter().map(|link| (link, Vec::new())).collect(), ..Self::default() }
     }

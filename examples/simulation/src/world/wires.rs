@@ -1,6 +1,6 @@
 //! Between the nodes: connections, and the messages on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use itu_y3803::KmMessage;
 use itu_y3803::message::{Body, RelayStep};
@@ -179,15 +179,16 @@ impl World {
 
 /// Key managers that share key without a link between them have a connection, too, over whatever network.
 impl World {
-    /// Those that a node shares key with and that are no neighbours.
-    pub(super) fn distant_of(&self, node: usize) -> impl Iterator<Item = usize> {
-        let mut distant: Vec<_> = (self.settings.load.pairs.iter())
-            .filter_map(|&(a, b)| (a == node).then_some(b).or((b == node).then_some(a)))
-            .filter(|&other| self.neighbours[node].iter().all(|&(peer, _)| peer != other))
-            .collect();
-        distant.sort_unstable();
-        distant.dedup();
-        distant.into_iter()
+    /// Those that a node shares key with.
+    pub(super) fn sharers_of(&self, node: usize) -> BTreeSet<usize> {
+        let pairs = self.settings.load.pairs.iter();
+        pairs.filter_map(|&(a, b)| (a == node).then_some(b).or((b == node).then_some(a))).collect()
+    }
+
+    /// Those of them that are no neighbours.
+    fn distant_of(&self, node: usize) -> BTreeSet<usize> {
+        let neighbours: BTreeSet<_> = self.neighbours[node].iter().map(|&(peer, _)| peer).collect();
+        &self.sharers_of(node) - &neighbours
     }
 
     pub(super) fn distant(&self, peer: usize) -> Distant {
@@ -195,7 +196,7 @@ impl World {
     }
 
     pub(super) fn meet_distant(&mut self, node: usize) {
-        for other in self.distant_of(node).collect::<Vec<_>>() {
+        for other in self.distant_of(node) {
             let soon = self.random.below(50_000);
             self.after(soon, Step::Meet { a: node, b: other });
         }
@@ -217,7 +218,7 @@ impl World {
     }
 
     pub(super) fn part_from_distant(&mut self, node: usize) {
-        for other in self.distant_of(node).collect::<Vec<_>>() {
+        for other in self.distant_of(node) {
             if self.connections.remove(&pair(node, other)).is_some() {
                 let peer = self.nodes[node].id.clone();
                 self.feed_key_manager(other, Input::PeerDown { peer });

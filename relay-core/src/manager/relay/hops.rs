@@ -22,6 +22,15 @@ pub(super) struct Passing {
     stage: Stage,
 }
 
+/// A relay that came through here and was said to be complete. Its source alone can tell whether that is true: if not, what is
+/// said later must still get through.
+pub(super) struct Completed {
+    pub(super) give_up: Instant,
+    relay: KeyId,
+    from: KmId,
+    to: KmId,
+}
+
 struct Onward {
     to: KmId,
     /// As the next node was told.
@@ -114,13 +123,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if !self.is_up(next) {
             return Ok(Err(RelayRefusal::NoConnection));
         }
-        let Some((link, id)) = self.choose_link_key(now, next, self.config.link_floor, None) else {
-            return Ok(Err(RelayRefusal::NoKey));
+        let floor = self.config.link_floor;
+        let Some((link, id)) = self.choose_link_key(now, next, floor, TAG_KEY_OCTETS + octets, None) else {
+            let short = self.choose_link_key(now, next, floor, 0, None).is_some();
+            return Ok(Err(if short { RelayRefusal::ShortKey } else { RelayRefusal::NoKey }));
         };
         let Some(pad) = self.take_outgoing(&link, id)? else { return Ok(Err(RelayRefusal::NoKey)) };
         let onward = RelayReservation { hop: reservation.hop + 1, link, pad: id, ..reservation.clone() };
-        let long_enough = pad.material.size().octets() >= TAG_KEY_OCTETS + octets;
-        if !long_enough || !self.send_step(now, next, relay, RelayStep::Reserve(onward.clone()))? {
+        if !self.send_step(now, next, relay, RelayStep::Reserve(onward.clone()))? {
             self.put_back(pad)?;
             return Ok(Err(RelayRefusal::NoKey));
         }
@@ -187,14 +197,25 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     pub(super) fn complete_further_on(&mut self, from: &KmId, relay: KeyId, tag: [u8; 16]) {
-        let sent = |passing: &&Passing| passing.is_onward(from) && passing.stage == Stage::Done;
-        let Some(passing) = self.relays.passing.get(&relay).filter(sent) else { return };
-        let (pad, back) = (passing.onward().map(|onward| onward.pad), passing.from.clone());
-        self.relays.passing.remove(&relay);
-        if let Some(pad) = pad {
-            self.link_key_event(Pool::Outgoing, pad, KeyEvent::Finish);
+        if let Some(completed) = self.first_completion(from, relay) {
+            if self.relays.completed.len() >= self.config.max_passing {
+                self.relays.completed.pop_front();
+            }
+            self.relays.completed.push_back(completed);
         }
+        let said = |completed: &&Completed| completed.relay == relay && completed.to == *from;
+        let Some(back) = self.relays.completed.iter().find(said).map(|completed| completed.from.clone()) else { return };
         self.send(&back, Body::Relay(RelayMessage { relay, step: RelayStep::Complete { tag }, proof: None }));
+    }
+
+    /// The pad is done with, and so is the room that this relay took.
+    fn first_completion(&mut self, from: &KmId, relay: KeyId) -> Option<Completed> {
+        let sent = |passing: &&Passing| passing.is_onward(from) && passing.stage == Stage::Done;
+        self.relays.passing.get(&relay).filter(sent)?;
+        let Passing { give_up, from, onward, .. } = self.relays.passing.remove(&relay)?;
+        let onward = onward?;
+        self.link_key_event(Pool::Outgoing, onward.reservation.pad, KeyEvent::Finish);
+        Some(Completed { give_up, relay, from, to: onward.to })
     }
 
     pub(super) fn drop_passing(&mut self, relay: KeyId) -> Result<(), S::Error> {

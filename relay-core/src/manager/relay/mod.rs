@@ -29,7 +29,7 @@ mod pool;
 mod source;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use itu_y3803::message::{Body, RelayMessage, RelayRefusal, RelayStep};
@@ -41,7 +41,7 @@ use crate::shares::Sharing;
 use crate::store::KeyStore;
 
 use arrival::Expected;
-use hops::Passing;
+use hops::{Completed, Passing};
 use source::{Bundle, Outbound};
 
 pub(super) use pool::{Relayed, pool_name};
@@ -57,6 +57,8 @@ pub(super) struct Relays {
     bundles: BTreeMap<KeyId, Bundle>,
     outbound: BTreeMap<KeyId, Outbound>,
     passing: BTreeMap<KeyId, Passing>,
+    /// The newest last.
+    completed: VecDeque<Completed>,
     /// Keys that were announced to come here.
     expected: BTreeMap<KeyId, Expected>,
 }
@@ -112,11 +114,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
             RelayStep::Refused { at, reason } if self.is_first_hop(relay, from) => self.part_failed(now, relay, at, reason),
             RelayStep::Key { sealed, tag } => self.relayed_key(now, from, sender, relay, sealed, tag),
-            RelayStep::Complete { tag } if self.relays.passing.contains_key(&relay) => {
+            RelayStep::Complete { tag } if self.is_first_hop(relay, from) => self.complete(now, from, relay, tag),
+            RelayStep::Complete { tag } => {
                 self.complete_further_on(from, relay, tag);
                 Ok(())
             }
-            RelayStep::Complete { tag } if self.is_first_hop(relay, from) => self.complete(now, from, relay, tag),
             _ => Ok(()),
         }
     }
@@ -145,6 +147,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for relay in over {
             self.drop_passing(relay)?;
         }
+        self.relays.completed.retain(|completed| completed.give_up > now.instant);
         self.relays.expected.retain(|_, expected| expected.give_up > now.instant);
         Ok(())
     }

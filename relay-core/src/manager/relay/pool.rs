@@ -1,7 +1,7 @@
 //! Pools of relayed key: kept filled ahead of demand, as long as they are wanted.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use itu_y3803::{KmId, LinkId, RandomSource};
 
@@ -17,6 +17,9 @@ pub(in super::super) fn pool_name(a: &KmId, b: &KmId, sharing: Sharing) -> Optio
     LinkId::new(&format!("relay {needed} of {of} {} {first} {second}", first.as_str().len())).ok()
 }
 
+/// So many relays may fail for want of key before another way is looked for.
+const PATIENCE: u32 = 2;
+
 /// What a pool of relayed key has beside its keys.
 pub(in super::super) struct Relayed {
     pub(super) sharing: Sharing,
@@ -26,6 +29,8 @@ pub(in super::super) struct Relayed {
     /// No relay before, after some were refused in a row.
     pause: Option<Instant>,
     failures: u32,
+    /// Which paths it takes, and since when.
+    ways: Option<(Vec<Vec<KmId>>, Instant)>,
     /// It was this node's own links that had no key.
     short: bool,
     /// The router knew no way when it was last asked.
@@ -42,6 +47,7 @@ impl Relayed {
             asked_for_route: false,
             pause: None,
             failures: 0,
+            ways: None,
             short: false,
             unreachable: false,
             avoided: BTreeMap::new(),
@@ -56,6 +62,11 @@ impl Relayed {
     pub(super) fn succeeded(&mut self) {
         (self.failures, self.pause, self.short) = (0, None, false);
         self.avoided.clear();
+    }
+
+    /// Whether one relay after the other fails on a way that was tried for some time.
+    pub(super) fn gives_up_way(&self, now: Instant, patience: Duration) -> bool {
+        self.failures >= PATIENCE && self.ways.as_ref().is_some_and(|(_, since)| *since + patience <= now)
     }
 
     pub(super) fn avoid(&mut self, hop: (KmId, KmId), until: Instant) {
@@ -82,8 +93,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         wanting.filter_map(|link| link.relayed.as_ref()?.pause)
     }
 
-    /// Key that is shared with this peer was wanted: what is used is replaced ahead of demand.
+    /// Key that is shared with this peer was wanted: what is used is replaced ahead of demand. Of a neighbour, relayed key is wanted
+    /// while its links run low.
     pub(in super::super) fn want_relayed(&mut self, now: Now, peer: &KmId, sharing: Sharing) {
+        let direct: usize =
+            self.links.values().filter(|link| link.peer == *peer && !link.is_relayed()).map(|link| link.outgoing.len()).sum();
+        if direct > self.config.link_floor + self.config.relay_low {
+            return;
+        }
         for link in self.links.values_mut().filter(|link| link.peer == *peer) {
             if let Some(relayed) = link.relayed.as_mut().filter(|relayed| relayed.sharing == sharing) {
                 relayed.wanted = Some(now.instant);
@@ -94,6 +111,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// Asks for a way to each destination whose pool runs low.
     pub(in super::super) fn fill_relayed(&mut self, now: Now) {
         let mut asked = Vec::new();
+        let neighbours: BTreeSet<_> =
+            self.links.values().filter(|link| !link.is_relayed()).map(|link| link.peer.clone()).collect();
         for link in self.links.values_mut() {
             let Some(relayed) = &mut link.relayed else { continue };
             let coming = self.relays.bundles.values().filter(|bundle| bundle.pool == link.id).count();
@@ -110,7 +129,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                     pool: link.id.clone(),
                     to: link.peer.clone(),
                     paths: relayed.sharing.of(),
-                    avoid: relayed.avoided.keys().cloned().collect(),
+                    // Around the link itself, if there is one.
+                    avoid: relayed
+                        .avoided
+                        .keys()
+                        .cloned()
+                        .chain(neighbours.contains(&link.peer).then(|| (self.config.id.clone(), link.peer.clone())))
+                        .collect(),
                 });
             }
         }
@@ -124,7 +149,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let missing = self.config.relay_high.saturating_sub(link.outgoing.len() + coming);
         let Some(relayed) = &mut link.relayed else { return Ok(()) };
         paths.truncate(relayed.sharing.of().into());
-        let leads_there = |path: &Vec<KmId>| is_path(path) && path[0] == self.config.id && path.last() == Some(&link.peer);
+        let leads_there =
+            |path: &Vec<KmId>| is_path(path) && path.len() > 2 && path[0] == self.config.id && path.last() == Some(&link.peer);
         let enough = paths.len() == usize::from(relayed.sharing.of()) && paths.iter().all(leads_there) && are_disjoint(&paths);
         relayed.asked_for_route = false;
         relayed.unreachable = !enough;
@@ -133,6 +159,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(());
         }
         relayed.short = false;
+        if enough && relayed.ways.as_ref().is_none_or(|(ways, _)| *ways != paths) {
+            relayed.ways = Some((paths.clone(), now.instant));
+        }
         let mut started = 0;
         while enough && started < wanted && self.start_relay(now, pool, &paths)? {
             started += 1;
@@ -172,6 +201,6 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 /// Whether no node is between the ends of two of them.
 pub(super) fn are_disjoint(paths: &[Vec<KmId>]) -> bool {
     let between = || paths.iter().flat_map(|path| &path[1..path.len() - 1]);
-    let distinct: std::collections::BTreeSet<_> = between().collect();
+    let distinct: BTreeSet<_> = between().collect();
     distinct.len() == between().count()
 }

@@ -52,9 +52,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// Sets a pad aside for the first hop of each path, and has the others do so. `false` when there is too little key.
     pub(super) fn start_relay(&mut self, now: Now, pool: &LinkId, paths: &[Vec<KmId>]) -> Result<bool, S::Error> {
         let Some(sharing) = self.links.get(pool).and_then(super::Link::sharing) else { return Ok(false) };
+        // Something must be left beside the tags, on the way and of blocks.
+        let shortest = overhead(sharing) + 2 * TAG_KEY_OCTETS + 1;
         let mut pads = Vec::new();
         for path in paths {
-            let chosen = self.choose_link_key(now, &path[1], self.config.link_floor, None);
+            let chosen = self.choose_link_key(now, &path[1], self.config.link_floor, shortest, None);
             let taken = match chosen {
                 Some((link, id)) => self.take_outgoing(&link, id)?,
                 None => None,
@@ -67,10 +69,6 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
         let octets = pads.iter().map(|pad| pad.material.size().octets()).min().unwrap_or(0);
         let octets = octets.saturating_sub(TAG_KEY_OCTETS).min(MAX_SEALED_OCTETS);
-        if octets <= overhead(sharing) + TAG_KEY_OCTETS {
-            self.put_all_back(pads)?;
-            return Ok(false);
-        }
         let key = self.notes.incarnation.key_id(self.number());
         let spent_below = self.spent_below(now, pool, key);
         let expires = now.wall.after(self.config.link_key_life);
@@ -248,7 +246,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let hops: Vec<_> =
             if reason == RelayRefusal::Late { silent().collect() } else { path.and_then(hop).into_iter().collect() };
         if let Some(relayed) = self.links.get_mut(&bundle.pool).and_then(|link| link.relayed.as_mut()) {
-            hops.into_iter().for_each(|hop| relayed.avoid(hop, now.instant + self.config.give_up));
+            // Key comes back soon, as a rule, and costs tell where there is more.
+            if reason != RelayRefusal::NoKey || relayed.gives_up_way(now.instant, self.config.give_up) {
+                hops.into_iter().for_each(|hop| relayed.avoid(hop, now.instant + self.config.give_up));
+            }
         }
         self.pause_relays(now, &bundle.pool);
         let path = path.or(bundle.paths.first()).cloned().unwrap_or_default();

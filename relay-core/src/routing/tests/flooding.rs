@@ -102,6 +102,58 @@ fn max_age_what_is_not_refreshed_is_dropped_and_nothing_older_is_taken_after() {
     assert_eq!(bench.sequence("far"), Some(5), "a neighbour has it younger");
 }
 
+/// What was sent to a neighbour as too old, by originator and sequence.
+fn told_too_old(bench: &Bench, to: &str) -> Vec<(String, u32)> {
+    let flooded = bench.said.iter().filter(|(peer, _)| peer == to).flat_map(|(_, message)| match message {
+        Message::Flood(flooded) => flooded.clone(),
+        _ => Vec::new(),
+    });
+    let too_old = flooded.filter(|one| one.age == MAX_AGE).map(|one| peek(&one.octets).expect("own messages are read"));
+    too_old.map(|(origin, version)| (origin.as_str().to_owned(), version.sequence)).collect()
+}
+
+#[test]
+fn who_says_something_older_than_what_was_dropped_is_told_what_that_was() {
+    let mut bench = Bench::new(&["a", "b"]);
+    let mut last = lsa("far", 5, &[]);
+    last.version.boot = 3;
+    bench.flood("a", &last);
+    bench.seconds(3_600);
+    bench.said.clear();
+    // It has lost its memory.
+    bench.flood("a", &lsa("far", 1, &[]));
+    assert_eq!((bench.find("far"), bench.acks("a")), (None, 1));
+    assert_eq!((told_too_old(&bench, "a"), told_too_old(&bench, "b")), (sent(&[("far", 5)]), vec![]));
+    bench.said.clear();
+    bench.seconds(60);
+    assert_eq!(told_too_old(&bench, "a"), [], "once for each time");
+    last.version.sequence = 6;
+    bench.flood("a", &last);
+    assert_eq!(bench.sequence("far"), Some(6), "it has outbid that");
+}
+
+#[test]
+fn what_a_neighbour_dropped_for_its_age_ends_what_is_older_and_is_passed_on() {
+    let mut bench = Bench::new(&["a", "b", "c"]);
+    let mut last = lsa("far", 5, &[]);
+    last.version.boot = 3;
+    let mut forged = flooded(&last, 3_600);
+    forged.tag[0] ^= 1;
+    bench.flood("a", &lsa("far", 1, &[]));
+    bench.hear("b", &Message::Flood(vec![forged]));
+    assert_eq!(bench.sequence("far"), Some(1));
+    bench.said.clear();
+    bench.hear("b", &Message::Flood(vec![flooded(&last, 3_600)]));
+    assert_eq!(bench.find("far"), None);
+    let told = ["a", "b", "c"].map(|peer| told_too_old(&bench, peer));
+    assert_eq!(told, [sent(&[("far", 5)]), vec![], sent(&[("far", 5)])]);
+    bench.said.clear();
+    bench.hear("c", &Message::Flood(vec![flooded(&last, 3_600)]));
+    assert!(["a", "b", "c"].iter().all(|peer| told_too_old(&bench, peer).is_empty()), "it does not go round");
+    bench.flood("c", &last);
+    assert_eq!(bench.sequence("far"), Some(5), "a neighbour has it younger");
+}
+
 #[test]
 fn max_age_counts_the_time_at_other_nodes_and_a_second_for_each_way() {
     let mut bench = Bench::new(&["a", "b"]);

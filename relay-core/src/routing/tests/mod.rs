@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use itu_y3803::{KmId, LinkId};
 
 use super::flooding::{Flooded, Message};
+use super::lsa::peek;
 use super::lsdb::{Header, fingerprint};
 use super::*;
 

@@ -17,6 +17,20 @@ fn own_advertisement_from_before_a_restart_is_outbid() {
 }
 
 #[test]
+fn own_advertisement_that_others_have_dropped_for_its_age_is_outbid() {
+    let mut bench = Bench::new(&["a"]);
+    let mut before = lsa("here", 7, &[("a", 16)]);
+    before.version.boot = 3;
+    let mut forged = flooded(&before, 3_600);
+    forged.tag[0] ^= 1;
+    bench.hear("a", &Message::Flood(vec![forged]));
+    assert_eq!(bench.own().version, Version { boot: 0, sequence: 1 }, "nobody drives the number up that never was");
+    bench.hear("a", &Message::Flood(vec![flooded(&before, 3_600)]));
+    assert_eq!(bench.own().version, Version { boot: 3, sequence: 8 });
+    assert!(bench.others.contains(&Output::Boot(3)), "to be remembered");
+}
+
+#[test]
 fn own_advertisement_of_the_same_version_and_other_octets_is_outbid() {
     let mut bench = Bench::new(&["a"]);
     let before = lsa("here", 1, &[("a", 16)]);

@@ -12,6 +12,11 @@ impl Bench {
         self.node.route(self.now, &km(to), &Constraints::default())
     }
 
+    fn first_hop_and_cost(&mut self, to: &str, constraints: &Constraints<'_>) -> (String, u32) {
+        let Route::Path(path) = self.node.route(self.now, &km(to), constraints) else { panic!("reachable") };
+        (path.hops[0].to.as_str().to_owned(), path.cost)
+    }
+
     fn cost(&mut self, to: &str) -> Option<u32> {
         match self.route(to) {
             Route::Path(path) => Some(path.cost),
@@ -107,23 +112,45 @@ fn constraints_on_hops_nodes_and_links_are_kept() {
 }
 
 #[test]
-fn a_route_is_held_and_left_when_it_breaks_or_another_is_much_better() {
+fn a_new_route_is_held_until_it_breaks_whatever_others_cost() {
     let mut bench = Bench::network(&[("here", "a", 16), ("a", "far", 16), ("here", "b", 16), ("b", "far", 16)]);
-    let first = bench.route("far");
-    let Route::Path(path) = &first else { panic!("reachable") };
-    let [used, other] = if path.hops[0].to == km("a") { ["a", "b"] } else { ["b", "a"] };
-    bench.flood("a", &lsa(used, 2, &[("here", 16), ("far", 21)]));
+    let (used, _) = bench.first_hop_and_cost("far", &Constraints::default());
+    let other = if used == "a" { "b" } else { "a" };
+    bench.flood("a", &lsa(&used, 2, &[("here", 16), ("far", 100)]));
+    bench.seconds(9);
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()), (used.clone(), 116));
     bench.seconds(1);
-    let Route::Path(path) = bench.route("far") else { panic!("reachable") };
-    assert_eq!((path.hops[0].to.as_str(), path.cost), (used, 37), "37 is not 20 % more than 32");
-    bench.flood("a", &lsa(used, 3, &[("here", 16), ("far", 23)]));
-    bench.seconds(1);
-    let Route::Path(path) = bench.route("far") else { panic!("reachable") };
-    assert_eq!((path.hops[0].to.as_str(), path.cost), (other, 32), "39 is");
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()), (other.to_owned(), 32));
     bench.flood("a", &lsa(other, 2, &[("here", 16)]));
-    bench.seconds(5);
-    let Route::Path(path) = bench.route("far") else { panic!("reachable") };
-    assert_eq!((path.hops[0].to.as_str(), path.cost), (used, 39), "broken");
+    bench.seconds(1);
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()), (used, 116), "broken");
+}
+
+#[test]
+fn a_route_that_is_no_longer_new_is_left_when_another_is_much_better() {
+    let mut bench = Bench::network(&[("here", "a", 16), ("a", "far", 16), ("here", "b", 16), ("b", "far", 80)]);
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()), ("a".to_owned(), 32));
+    bench.seconds(13);
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()), ("a".to_owned(), 32), "chosen again");
+    bench.flood("a", &lsa("a", 2, &[("here", 16), ("far", 99)]));
+    bench.seconds(1);
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()), ("a".to_owned(), 115), "not 20 % more than 96");
+    bench.flood("a", &lsa("a", 3, &[("here", 16), ("far", 100)]));
+    bench.seconds(1);
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()), ("b".to_owned(), 96), "116 is");
+}
+
+#[test]
+fn a_way_around_a_hop_is_held_when_the_hop_is_free_again() {
+    let mut bench = Bench::network(&[("here", "a", 16), ("a", "far", 16), ("here", "b", 16), ("b", "far", 17)]);
+    let not_a = |_: &KmId, to: &KmId| *to != km("a");
+    let around = Constraints { hop: Some(&not_a), ..Constraints::default() };
+    assert_eq!(bench.first_hop_and_cost("far", &around).0, "b");
+    bench.flood("a", &lsa("b", 2, &[("here", 16), ("far", 50)]));
+    bench.seconds(9);
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()).0, "b");
+    bench.seconds(4);
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()).0, "a");
 }
 
 #[test]
