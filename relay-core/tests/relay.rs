@@ -106,22 +106,12 @@ fn a_link_key_that_is_too_short_is_passed_over_for_the_next() {
 }
 
 #[test]
-fn a_link_with_short_link_keys_is_passed_over_for_another_to_the_same_node() {
-    let mut world = World::new(4, &[LINE[0], LINE[1], LINE[2], LINE[1]], (0, Fault::None), impatient);
-    world.meagre.insert((1, 1));
-    world.run(10_000);
-    assert!(world.link_level(1, 1) >= world.link_level(1, 3), "it would be the first choice");
-    let order = world.supply(0, 3);
-    // Long enough for all relays that began to be given up.
-    world.run(12_000);
-    key(&mut world, order);
-    assert_eq!(world.failures, Vec::<String>::new());
-}
-
-#[test]
 fn a_node_with_short_link_keys_only_says_so() {
-    let mut world = World::new(4, &LINE, (0, Fault::None), impatient);
-    world.meagre.insert((1, 1));
+    let mut world = World::new(4, &LINE, (0, Fault::None), |config| {
+        if config.id == km(1) {
+            config.qkd_keys_per_link_key = 5;
+        }
+    });
     world.run(10_000);
     let before = world.link_level(1, 1);
     let order = world.supply(0, 3);

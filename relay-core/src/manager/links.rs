@@ -109,11 +109,13 @@ impl Link {
         offers.chain(draw).chain(rest).min()
     }
 
-    /// When QKD keys that are too few become a shorter link key; `None` while they are too few for that, too, or none is wanted.
+    /// When QKD keys that are too few become a shorter link key; `None` while they are too few for that, too, or there is key for
+    /// more than what is left to this node itself: under a shorter one nothing that is long is relayed.
     fn rest_due(&self, config: &Config) -> Option<Instant> {
         let (since, _) = self.rest.first()?;
         let enough = self.rest.len() * config.qkd_key_size.octets() > TAG_KEY_OCTETS;
-        (enough && self.level_with_offers() < config.link_high).then(|| *since + config.join_within)
+        let wanted = self.level_with_offers() <= config.link_floor;
+        (enough && wanted).then(|| *since + config.join_within)
     }
 
     pub(super) fn repeat_at(&mut self, instant: Instant) {
@@ -249,6 +251,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let mut groups = Vec::new();
         for link in self.links.values_mut() {
             let up = self.peers.get(&link.peer).is_some_and(|peer| peer.is_known_and_up());
+            // The module at the other end does not keep them for ever either.
+            link.rest.retain(|(since, _)| now.instant < *since + self.config.link_key_life);
             if up && link.rest_due(&self.config).is_some_and(|due| due <= now.instant) {
                 let group = std::mem::take(&mut link.rest).into_iter().map(|(_, key)| key).collect();
                 groups.push((link.id.clone(), group));

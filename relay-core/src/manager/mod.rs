@@ -20,7 +20,8 @@
 //!
 //! ```
 //! use std::collections::{BTreeMap, HashMap, VecDeque};
-//! //! use std::time::Instant;
+//! use std::num::NonZeroU32;
+//! use std::time::Instant;
 //!
 //! use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, LinkId, Parties, QkdKey, RandomSource, WallTime};
 //! use relay_core::shares::Sharing;

@@ -44,7 +44,8 @@ pub enum Output {
         to: KmId,
         /// So many, with no node in common but their ends.
         paths: u8,
-        /// Hops that a node refused of late: other ways are better, if there are any.
+        /// Hops that a node refused of late: other ways are better, if there are any. For a pool with a neighbour also the hop to it:
+        /// a way of that hop alone is no use, and not taken.
         avoid: Vec<(KmId, KmId)>,
     },
     /// Keys for the application of this order.

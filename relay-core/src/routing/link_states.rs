@@ -29,7 +29,7 @@ pub struct Config {
     pub limits: Limits,
     /// When routes are computed after changes.
     pub delays: SpfDelays,
-    /// For how long a route is kept to, at least, unless it breaks or another is 20 % better. Up to a quarter longer.
+    /// For how long a route is kept to, at least, unless it breaks. Up to a quarter longer, unless another is 20 % better.
     pub hold: Duration,
     /// How much dearer than the best a path may be, in percent, to be chosen now and then.
     pub spread: u32,
@@ -335,8 +335,12 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
         let header = Header { origin: origin.clone(), version, fingerprint: fingerprint(&octets) };
         match self.database.compare(&origin, version, &octets) {
             Ordering::Equal => {
-                // Two that send it to each other need no acknowledgement.
-                if !peer.settle(&origin) {
+                if age >= MAX_AGE {
+                    // It dropped this one for an age that may be forged.
+                    peer.acknowledge(header);
+                    peer.lacks(origin, now);
+                } else if !peer.settle(&origin) {
+                    // Two that send it to each other need no acknowledgement.
                     peer.acknowledge(header);
                 }
                 return Ok(());

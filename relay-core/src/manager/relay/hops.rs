@@ -204,7 +204,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.relays.completed.push_back(completed);
         }
         let said = |completed: &&Completed| completed.relay == relay && completed.to == *from;
-        let Some(back) = self.relays.completed.iter().find(said).map(|completed| completed.from.clone()) else { return };
+        let Some(back) = self.relays.completed.iter().rev().find(said).map(|completed| completed.from.clone()) else { return };
         self.send(&back, Body::Relay(RelayMessage { relay, step: RelayStep::Complete { tag }, proof: None }));
     }
 

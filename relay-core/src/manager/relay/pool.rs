@@ -64,7 +64,7 @@ impl Relayed {
         self.avoided.clear();
     }
 
-    /// Whether one relay after the other fails on a way that was tried for some time.
+    /// Whether one relay after the other fails on a way that was tried for some time: else key is waited for.
     pub(super) fn gives_up_way(&self, now: Instant, patience: Duration) -> bool {
         self.failures >= PATIENCE && self.ways.as_ref().is_some_and(|(_, since)| *since + patience <= now)
     }
@@ -154,6 +154,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let enough = paths.len() == usize::from(relayed.sharing.of()) && paths.iter().all(leads_there) && are_disjoint(&paths);
         relayed.asked_for_route = false;
         relayed.unreachable = !enough;
+        if !enough {
+            // Perhaps there is but the way that is to be avoided.
+            relayed.avoided.clear();
+        }
         let wanted = missing.min(relayed.at_once(&self.config).saturating_sub(coming));
         if wanted == 0 {
             return Ok(());

@@ -245,9 +245,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let silent = || bundle.paths.iter().flat_map(|path| path.windows(2).map(|hop| (hop[0].clone(), hop[1].clone())));
         let hops: Vec<_> =
             if reason == RelayRefusal::Late { silent().collect() } else { path.and_then(hop).into_iter().collect() };
-        if let Some(relayed) = self.links.get_mut(&bundle.pool).and_then(|link| link.relayed.as_mut()) {
-            // Key comes back soon, as a rule, and costs tell where there is more.
-            if reason != RelayRefusal::NoKey || relayed.gives_up_way(now.instant, self.config.give_up) {
+        let pool = self.links.get_mut(&bundle.pool);
+        if let Some((empty, relayed)) = pool.and_then(|link| Some((link.outgoing.is_empty(), link.relayed.as_mut()?))) {
+            // Key comes back soon, as a rule, and costs tell where there is more. Who has none left does not wait.
+            if reason != RelayRefusal::NoKey || empty || relayed.gives_up_way(now.instant, self.config.give_up) {
                 hops.into_iter().for_each(|hop| relayed.avoid(hop, now.instant + self.config.give_up));
             }
         }
