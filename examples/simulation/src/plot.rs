@@ -5,7 +5,7 @@ use plotters::drawing::{DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::element::PathElement;
 use plotters::prelude::SVGBackend;
 use plotters::series::LineSeries;
-use plotters::style::{BLACK, Color, Palette, Palette99, WHITE};
+use plotters::style::{BLACK, Color, RGBColor, WHITE};
 
 /// A plot: a title, what the axes show, and lines.
 #[derive(Clone, Debug)]
@@ -42,6 +42,15 @@ pub enum PlotError {
 }
 
 const SIZE: (u32, u32) = (960, 480);
+/// Dark enough to be seen on white, and told apart by most.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 90, 181),
+    RGBColor(200, 40, 40),
+    RGBColor(0, 120, 80),
+    RGBColor(120, 60, 160),
+    RGBColor(150, 90, 20),
+    RGBColor(60, 60, 60),
+];
 
 impl Plot {
     /// Draws it.
@@ -57,8 +66,9 @@ impl Plot {
         let end = points().map(|point| point.0).fold(f64::MIN, f64::max).max(start + 1.0);
         let low = points().map(|point| point.1).fold(0.0, f64::min);
         let high = points().map(|point| point.1).fold(low, f64::max);
-        // Room above the highest line.
-        let high = if high > low { high + (high - low) / 20.0 } else { low + 1.0 };
+        // Room for the legend above the highest line.
+        let entries = (self.lines.len() + self.marks.len()) as f64;
+        let high = if high > low { high + (high - low) * (entries + 1.0) / 20.0 } else { low + 1.0 };
         let mut svg = String::new();
         self.draw(&mut svg, (start, end), (low, high)).map_err(|error| PlotError::Drawing(error.to_string()))?;
         Ok(svg)
@@ -75,7 +85,7 @@ impl Plot {
             .build_cartesian_2d(start..end, low..high)?;
         chart.configure_mesh().x_desc("time in s").y_desc(&self.what).light_line_style(WHITE).draw()?;
         for (number, line) in self.lines.iter().enumerate() {
-            let style = Palette99::pick(number).stroke_width(2);
+            let style = COLOURS[number % COLOURS.len()].stroke_width(2);
             chart
                 .draw_series(LineSeries::new(line.points.iter().copied(), style))?
                 .label(&line.name)
