@@ -27,6 +27,8 @@ mod arrival;
 mod hops;
 mod pool;
 mod source;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
