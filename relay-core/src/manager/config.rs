@@ -23,7 +23,7 @@ pub struct Config {
     /// The QKD links of this node; several may lead to one neighbour.
     pub links: Vec<LinkConfig>,
     /// Key managers that this node shares relayed key with: those that no link of it leads to, and neighbours, for as long as the
-    /// links to them have too little key.
+    /// links to them run low and make no key.
     pub distant: Vec<Distant>,
     /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path, as it does for
     /// those that are not listed. A QKD link between the nodes of both serves all the same: there is no node on the way.

@@ -23,6 +23,8 @@ pub(super) struct Link {
     pub(super) peer: KmId,
     /// Octets and expiry of the link keys in the store that this node may use.
     pub(super) outgoing: BTreeMap<KeyId, (usize, WallTime)>,
+    /// When the last of them was agreed, or since when that is waited for.
+    pub(super) agreed: Option<Instant>,
     /// Those that the neighbour may use.
     incoming: BTreeSet<KeyId>,
     offers: BTreeMap<KeyId, Offered>,
@@ -71,6 +73,7 @@ impl Link {
             id: id.clone(),
             peer: peer.clone(),
             outgoing: BTreeMap::new(),
+            agreed: None,
             incoming: BTreeSet::new(),
             offers: BTreeMap::new(),
             fetching: HashMap::new(),
@@ -426,6 +429,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(());
         }
         link.outgoing.insert(key.id, (key.material.size().octets(), key.expires));
+        link.agreed = Some(now.instant);
         self.put(StoredKey::Outgoing(key))?;
         self.link_key_event(Pool::Outgoing, answer.key, KeyEvent::Confirm);
         self.resume_relays();

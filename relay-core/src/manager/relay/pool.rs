@@ -94,11 +94,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     /// Key that is shared with this peer was wanted: what is used is replaced ahead of demand. Of a neighbour, relayed key is wanted
-    /// while its links run low.
+    /// while its links run low and make no key: one that does serves better than others that are taken key from.
     pub(in super::super) fn want_relayed(&mut self, now: Now, peer: &KmId, sharing: Sharing) {
-        let direct: usize =
-            self.links.values().filter(|link| link.peer == *peer && !link.is_relayed()).map(|link| link.outgoing.len()).sum();
-        if direct > self.config.link_floor + self.config.relay_low {
+        let (mut left, mut alive) = (0, false);
+        for link in self.links.values_mut().filter(|link| link.peer == *peer && !link.is_relayed()) {
+            left += link.outgoing.len();
+            alive |= now.instant < *link.agreed.get_or_insert(now.instant) + self.config.give_up;
+        }
+        if alive || left > self.config.link_floor + self.config.relay_low {
             return;
         }
         for link in self.links.values_mut().filter(|link| link.peer == *peer) {
