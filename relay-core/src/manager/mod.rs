@@ -293,6 +293,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         };
         let done = watched.and(done);
         let done = done.and_then(|()| if self.pools_wanting { self.fill_pools(now) } else { Ok(()) });
+        // After the pools, which use link key up.
+        self.offer_rests(now);
         self.fill_links(now);
         self.fill_relayed(now);
         self.stop_on_error(done)
@@ -483,7 +485,6 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn timeout(&mut self, now: Now) -> Result<(), S::Error> {
         self.expire(now)?;
         self.repeat_offers(now);
-        self.offer_rests(now);
         self.repeat_notifications(now);
         self.give_up_relays(now)?;
         self.greet_strangers();
