@@ -261,7 +261,8 @@ impl World {
             self.step(step);
         }
         self.check_at_the_end();
-        self.report.links = self.links.iter_mut().map(|link| link.report(Duration::from_micros(end))).collect();
+        self.now = end;
+        self.report.links = self.links();
         (self.report, self.samples)
     }
 
@@ -332,6 +333,19 @@ impl World {
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Where the bits of each link are now.
+    pub fn links(&mut self) -> Vec<LinkReport> {
+        let now = self.elapsed();
+        self.links.iter_mut().map(|link| link.report(now)).collect()
+    }
+
+    /// How many bits of key all masters together could be given at once.
+    #[must_use]
+    pub fn bits_ready(&self) -> u64 {
+        let keys = self.settings.load.pairs.iter().map(|&(master, slave)| self.keys_ready(master, slave) as u64);
+        keys.sum::<u64>() * u64::from(self.settings.load.size.bits())
     }
 
     /// The rate of a link is overridden from now on, or is again what it would be.

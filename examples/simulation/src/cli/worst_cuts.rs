@@ -9,7 +9,7 @@ use crate::table::Table;
 use crate::topology::{Cut, Topology};
 
 /// When the links of the cut stop making key.
-const CUT: Duration = Duration::from_secs(120);
+const CUT: Duration = Duration::from_secs(720);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
