@@ -239,6 +239,9 @@ pub struct RelayReservation {
     pub link: LinkId,
     /// The pad that the sender has set aside for this hop.
     pub pad: KeyId,
+    /// How much the source has of the key for this destination that it holds ready: 0 for none, 255 for all. Where link key is short,
+    /// those who have less come first.
+    pub spare: u8,
 }
 
 /// Why a node does not relay.

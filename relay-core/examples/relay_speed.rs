@@ -55,7 +55,9 @@ fn main() {
             line.from_pool,
         );
     }
-    println!("\nOctets of the messages' fields and link key spent, tags and all, in parts of the key, for each hop; on demand and from");
+    println!(
+        "\nOctets of the messages' fields and link key spent, tags and all, in parts of the key, for each hop; on demand and from"
+    );
     println!("the pool: how many times what a message takes passed between a request and its answer.");
 }
 

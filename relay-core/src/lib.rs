@@ -84,7 +84,7 @@ pub use admission::Admission;
 pub use allocation::Allocator;
 pub use lease::Lease;
 pub use manager::{
-    Config, Distant, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped, Use,
+    Config, Distant, Entitlement, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped, Use,
 };
 pub use pad::Pad;
 pub use policy::Policy;

@@ -8,6 +8,7 @@
 //! * [`soak`] does so for many small random networks.
 //! * [`scenario`] has what the named scenarios share.
 //! * [`scale`] measures routing in large networks.
+//! * [`parallel`] puts all processors to work.
 //! * [`plot`] draws what was sampled.
 //! * [`cli`] is the command line as a function.
 //!
@@ -17,6 +18,7 @@
 pub mod auth;
 pub mod cli;
 pub mod optimum;
+pub mod parallel;
 pub mod plot;
 pub mod random;
 pub mod rates;

@@ -17,8 +17,8 @@ use crate::world::{Load, Settings, World};
 pub const LINK_RATE: f64 = 100_000.0;
 /// The size of keys that applications ask for, in bits: eight fill a block of relayed key.
 pub const KEY_BITS: u32 = 4_032;
-/// When applications begin to ask: pools are full by then.
-pub const FILLED: Duration = Duration::from_secs(600);
+/// When applications begin to ask: pools of a network like Nobel-Germany are full by then.
+pub const FILLED: Duration = Duration::from_secs(240);
 
 /// The pairs that are left after a cut, in both directions, which ask for this rate each (in bit/s, both directions together).
 #[must_use]

@@ -13,7 +13,7 @@ use relay_core::{Config, Distant, Event, Input, KeyManager, LinkConfig, MemorySt
 const QKD_KEYS: u32 = 257;
 /// What is left of a relayed block beside its tags, in keys of 256 bits.
 const BATCH: u32 = 254;
-const BATCHES: u32 = 40;
+const BATCHES: u32 = 400;
 /// How long a message takes.
 const UNIT: Duration = Duration::from_millis(1);
 

@@ -18,6 +18,7 @@ use itu_y3803::{
 
 use super::collect::Collectable;
 use super::config::MAX_BLOCK_LIFE;
+use super::scarcity::Pair;
 use super::{Event, KeyManager, Misbehaviour, Now, Use};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
@@ -70,13 +71,18 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
         }
         let slaves_here = slaves_at.remove(&self.config.id).is_some();
-        let mut chosen = Vec::new();
+        let (mut chosen, spare) = (Vec::new(), self.spare_of(now, parties));
         for peer in slaves_at.keys() {
             let sharing = self.sharing(parties, peer);
             self.want_relayed(now, peer, sharing);
             match self.choose_link_key(now, peer, 0, TAG_KEY_OCTETS + 1, Some(sharing)) {
-                Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
-                None => return Ok(Err(CannotBind::LinkKey)),
+                // A relayed key is nobody else's.
+                Some((link, pad))
+                    if self.links[&link].is_relayed() || self.may_take(now, peer, &self.pair_with(peer), spare, 0) =>
+                {
+                    chosen.push((peer.clone(), link, pad));
+                }
+                _ => return Ok(Err(CannotBind::LinkKey)),
             }
         }
         // Keys that never leave this node cost no link key: without a limit their number has none.
@@ -95,6 +101,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for (peer, link, pad) in chosen {
             let Some(key) = self.take_outgoing(&link, pad)? else { return Ok(Err(CannotBind::LinkKey)) };
             self.spend(Pool::Outgoing, &key, Use::Supply);
+            if !self.links.get(&link).is_some_and(super::Link::is_relayed) {
+                self.count_taken(&self.pair_with(&peer), &key);
+            }
             pads.push((peer, link, pad, Pad::new(key)));
         }
         let octets = pads.iter().map(|(.., pad)| pad.capacity()).min().unwrap_or(self.config.local_block_octets);
@@ -142,6 +151,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.binding.insert(id, binding);
         }
         Ok(Ok(octets))
+    }
+
+    fn pair_with(&self, peer: &KmId) -> Pair {
+        (self.config.id.clone(), peer.clone())
     }
 
     /// How key for the slaves at this node is to be relayed: what most is asked for by any of them.

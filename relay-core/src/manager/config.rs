@@ -28,6 +28,9 @@ pub struct Config {
     /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path, as it does for
     /// those that are not listed. A QKD link between the nodes of both serves all the same: there is no node on the way.
     pub sharing: HashMap<(ApplicationId, ApplicationId), Sharing>,
+    /// What pairs of key managers, the one that makes a key and the one that it is for, may take of the link key that leads on from
+    /// here, to each neighbour. All others come by how little they have left.
+    pub entitlements: HashMap<(KmId, KmId), Entitlement>,
     /// Which key manager serves which application, of the whole network.
     pub applications: HashMap<ApplicationId, KmId>,
     /// The size of the keys that QKD modules deliver; 256 bits.
@@ -113,6 +116,21 @@ pub struct Distant {
     pub sharing: Sharing,
 }
 
+/// What a pair of key managers may take of the link key to a neighbour. Rates are those of the last minute.
+#[derive(Clone, Copy, Debug)]
+pub struct Entitlement {
+    /// As long as it has taken less than this, in bit/s, it need leave nothing for others, however full its pool is; 0.
+    pub guaranteed: u64,
+    /// It takes no more than this, in bit/s; no limit.
+    pub highest: u64,
+}
+
+impl Default for Entitlement {
+    fn default() -> Self {
+        Self { guaranteed: 0, highest: u64::MAX }
+    }
+}
+
 impl Config {
     /// Usual settings for a node without links and applications.
     #[must_use]
@@ -122,6 +140,7 @@ impl Config {
             links: Vec::new(),
             distant: Vec::new(),
             sharing: HashMap::new(),
+            entitlements: HashMap::new(),
             applications: HashMap::new(),
             qkd_key_size: KeySize::BITS_256,
             qkd_keys_per_link_key: 33,
@@ -210,6 +229,10 @@ impl Config {
             (self.distant.iter().all(relays_fit), "qkd_keys_per_link_key is too small for a key of distant to be relayed under"),
             (self.links.iter().all(|link| !pools.contains(&link.id)), "a link has the name of a pool of relayed key"),
             (self.relay_low <= self.relay_high && self.relay_high > 0, "relay_low is above relay_high, or relay_high is 0"),
+            (
+                self.entitlements.values().all(|entitlement| entitlement.guaranteed <= entitlement.highest),
+                "entitlements has a guaranteed rate above the highest",
+            ),
             (self.relays_at_once > 0, "relays_at_once is 0"),
         ] {
             if !holds {

@@ -207,6 +207,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         stored
     }
 
+    /// Whether a QKD link leads there.
+    pub(super) fn is_neighbour(&self, peer: &KmId) -> bool {
+        self.links.values().any(|link| link.peer == *peer && !link.is_relayed())
+    }
+
     pub(super) fn fill_links(&mut self, now: Now) {
         let mut draws = Vec::new();
         for link in self.links.values_mut().filter(|link| !link.is_relayed()) {

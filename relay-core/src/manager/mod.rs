@@ -118,6 +118,7 @@ mod notes;
 mod output;
 mod peers;
 mod relay;
+mod scarcity;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -135,7 +136,7 @@ use crate::encoding::Unreadable;
 use crate::key_id::{BLOCK_NUMBERS, IdCipher};
 use crate::store::{KeyStore, Pool, StoredKey};
 
-pub use config::{Config, Distant, InvalidConfig, LinkConfig};
+pub use config::{Config, Distant, Entitlement, InvalidConfig, LinkConfig};
 pub use event::{Event, Misbehaviour, Use};
 pub use input::{Input, Now, OrderId};
 pub use output::{Output, Refusal};
@@ -146,6 +147,7 @@ use links::Link;
 use notes::Notes;
 use peers::Peer;
 use relay::Relays;
+use scarcity::Takers;
 use supply::SupplyPool;
 
 /// What the wall clock shows is noted no more often than this.
@@ -197,6 +199,8 @@ pub struct KeyManager<S: KeyStore, R> {
     burns: u64,
     binding: BTreeMap<KeyId, Binding>,
     relays: Relays,
+    /// By neighbour.
+    takers: BTreeMap<KmId, Takers>,
     collectable: HashMap<KeyId, Collectable>,
     /// Octets held for collection, by the key manager that bound them.
     collectable_from: HashMap<KmId, usize>,
@@ -243,6 +247,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             burns: 0,
             binding: BTreeMap::new(),
             relays: Relays::default(),
+            takers: BTreeMap::new(),
             collectable: HashMap::new(),
             collectable_from: HashMap::new(),
             in_hand: BTreeMap::new(),

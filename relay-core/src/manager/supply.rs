@@ -95,7 +95,7 @@ impl SupplyPool {
         keys
     }
 
-    fn octets_coming(&self) -> usize {
+    pub(super) fn octets_coming(&self) -> usize {
         self.ready.octets + self.open.octets_left() + self.binding_octets
     }
 
@@ -109,6 +109,11 @@ impl SupplyPool {
         };
         let waiting = self.orders.iter().skip(1).map(Order::octets).fold(0, usize::saturating_add);
         self.orders.front().is_some_and(|order| missing(order).saturating_add(waiting) > self.binding_octets)
+    }
+
+    /// When key was last bound, if there is less than is waited for.
+    pub(super) fn short_since(&self) -> Option<Instant> {
+        self.is_short().then_some(self.last_bound)
     }
 
     /// Whether less is ready and coming than this mark. What is ready grows with use, and is all there at once for those who were

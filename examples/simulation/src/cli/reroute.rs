@@ -14,9 +14,9 @@ use crate::topology::{Cut, Topology};
 use crate::world::Samples;
 
 /// When the link stops making key, when it goes on, and when applications stop asking.
-const CUT: u64 = 720;
-const RESTORED: u64 = 1_020;
-const END: u64 = 1_320;
+const CUT: u64 = 360;
+const RESTORED: u64 = 660;
+const END: u64 = 960;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

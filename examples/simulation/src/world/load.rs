@@ -83,6 +83,7 @@ pub(super) enum Outcome {
 
 impl World {
     pub(super) fn plan_load(&mut self) {
+        self.report.of_pairs = vec![[0; 2]; self.settings.load.pairs.len()];
         for pair in 0..self.settings.load.pairs.len() {
             let first = self.random.below(self.interval().max(1));
             self.after(micros(self.settings.load_starts) + first, Step::Ask { pair });
@@ -146,6 +147,7 @@ impl World {
             let given = Given { at: self.now, master, slave, octets, expires: key.expires, outcome: Outcome::Open };
             assert!(self.given.insert(key.id, given).is_none(), "{} is given as another key again", key.id);
             self.report.supplied += 1;
+            self.report.of_pairs[pair][0] += 1;
             self.report.supplied_bits += u64::from(key.material.size().bits());
             // The master tells the slave which key it is.
             let told = self.delay(master, slave).unwrap_or(TRY_AGAIN);
@@ -210,6 +212,7 @@ impl World {
             Asked::Supply { pair } => {
                 self.a_refusal_has_its_reason(pair, reason);
                 self.report.refused += 1;
+                self.report.of_pairs[pair][1] += 1;
             }
             Asked::Collect { key } => self.only_what_is_excused_is_not_there(key, reason),
             Asked::Forbidden => {

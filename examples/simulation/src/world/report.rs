@@ -18,6 +18,9 @@ pub struct Report {
     pub collected: u64,
     /// Orders that were refused.
     pub refused: u64,
+    /// Keys that the master of each pair was given, and orders of it that were refused, in the order of the load; empty in a sum of
+    /// reports.
+    pub of_pairs: Vec<[u64; 2]>,
     /// Orders that were not made since the node was down.
     pub node_was_down: u64,
     /// Orders that ended with the process of their node.
@@ -98,6 +101,7 @@ impl AddAssign<Self> for Report {
         self.disk_failures += other.disk_failures;
         self.clock_steps += other.clock_steps;
         self.links.clear();
+        self.of_pairs.clear();
     }
 }
 

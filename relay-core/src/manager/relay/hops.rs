@@ -6,7 +6,7 @@ use itu_y3803::message::{Body, MAX_SEALED_OCTETS, RelayMessage, RelayRefusal, Re
 use itu_y3803::{Incarnation, KeyEvent, KeyId, KmId, KmaKey, RandomSource};
 
 use super::super::{KeyManager, Misbehaviour, Now, Use};
-use super::source::overhead;
+use super::source::{ends, overhead};
 use super::{Sharing, is_path, words};
 use crate::pad::{Pad, Sealed, TAG_KEY_OCTETS};
 use crate::store::{KeyStore, Pool, StoredKey};
@@ -123,15 +123,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if !self.is_up(next) {
             return Ok(Err(RelayRefusal::NoConnection));
         }
-        let floor = self.config.link_floor;
-        let Some((link, id)) = self.choose_link_key(now, next, floor, TAG_KEY_OCTETS + octets, None) else {
-            let short = self.choose_link_key(now, next, floor, 0, None).is_some();
-            return Ok(Err(if short { RelayRefusal::ShortKey } else { RelayRefusal::NoKey }));
+        let pad = match self.take_for_relay(now, next, &ends(path), reservation.spare, TAG_KEY_OCTETS + octets)? {
+            Ok(pad) => pad,
+            Err(reason) => return Ok(Err(reason)),
         };
-        let Some(pad) = self.take_outgoing(&link, id)? else { return Ok(Err(RelayRefusal::NoKey)) };
-        let onward = RelayReservation { hop: reservation.hop + 1, link, pad: id, ..reservation.clone() };
+        let onward = RelayReservation { hop: reservation.hop + 1, link: pad.link.clone(), pad: pad.id, ..reservation.clone() };
         if !self.send_step(now, next, relay, RelayStep::Reserve(onward.clone()))? {
-            self.put_back(pad)?;
+            self.put_pad_back(path, pad)?;
             return Ok(Err(RelayRefusal::NoKey));
         }
         Ok(Ok(Some(Onward { to: next.clone(), reservation: onward, pad: Some(pad) })))
@@ -219,9 +217,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     pub(super) fn drop_passing(&mut self, relay: KeyId) -> Result<(), S::Error> {
-        let Some(onward) = self.relays.passing.remove(&relay).and_then(|passing| passing.onward) else { return Ok(()) };
+        let Some(Passing { onward: Some(onward), .. }) = self.relays.passing.remove(&relay) else { return Ok(()) };
         match onward.pad {
-            Some(pad) => self.put_back(pad)?,
+            Some(pad) => self.put_pad_back(&onward.reservation.path, pad)?,
             None => self.link_key_event(Pool::Outgoing, onward.reservation.pad, KeyEvent::Burn),
         }
         Ok(())

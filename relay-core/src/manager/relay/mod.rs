@@ -93,7 +93,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if let RelayStep::Announce(announcement) = step {
             return self.announced(now, from, sender, relay, announcement);
         }
-        if !self.links.values().any(|link| link.peer == *from && !link.is_relayed()) {
+        if !self.is_neighbour(from) {
             self.misbehaviour(from, Misbehaviour::NoNeighbour);
             return Ok(());
         }

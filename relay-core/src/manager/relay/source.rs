@@ -8,6 +8,7 @@ use itu_y3803::{KeyEvent, KeyId, KeyMaterial, KeySize, KmId, KmaKey, LinkId, Ran
 use subtle::ConstantTimeEq;
 
 use super::super::links::Spent;
+use super::super::scarcity::Pair;
 use super::super::{Event, KeyManager, Misbehaviour, Now, Use};
 use super::{COMPLETION_OCTETS, Sharing, words};
 use crate::pad::{Pad, TAG_KEY_OCTETS};
@@ -54,15 +55,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let Some(sharing) = self.links.get(pool).and_then(super::Link::sharing) else { return Ok(false) };
         // Something must be left beside the tags, on the way and of blocks.
         let shortest = overhead(sharing) + 2 * TAG_KEY_OCTETS + 1;
+        let spare = self.spare_with(now, paths.first().and_then(|path| path.last()).unwrap_or(&self.config.id));
         let mut pads = Vec::new();
         for path in paths {
-            let chosen = self.choose_link_key(now, &path[1], self.config.link_floor, shortest, None);
-            let taken = match chosen {
-                Some((link, id)) => self.take_outgoing(&link, id)?,
-                None => None,
-            };
-            let Some(pad) = taken else {
-                self.put_all_back(pads)?;
+            let Ok(pad) = self.take_for_relay(now, &path[1], &ends(path), spare, shortest)? else {
+                self.put_all_back(paths, pads)?;
                 return Ok(false);
             };
             pads.push(pad);
@@ -87,6 +84,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 expires,
                 link: pad.link.clone(),
                 pad: pad.id,
+                spare,
             };
             parts.push((relay, Outbound { reservation, pad: Some(pad), reserved: false }));
         }
@@ -100,7 +98,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             if !self.send_step(now, &part.reservation.path[1], *relay, RelayStep::Reserve(part.reservation.clone()))? {
                 // Who has been told already frees its pads in time.
                 let pads = parts.into_iter().filter_map(|(_, part)| part.pad).collect();
-                self.put_all_back(pads)?;
+                self.put_all_back(&paths, pads)?;
                 return Ok(false);
             }
         }
@@ -119,8 +117,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(true)
     }
 
-    fn put_all_back(&mut self, pads: Vec<KmaKey>) -> Result<(), S::Error> {
-        pads.into_iter().try_for_each(|pad| self.put_back(pad))
+    fn put_all_back(&mut self, paths: &[Vec<KmId>], pads: Vec<KmaKey>) -> Result<(), S::Error> {
+        pads.into_iter().zip(paths).try_for_each(|(pad, path)| self.put_pad_back(path, pad))
+    }
+
+    /// A pad that was set aside for a relay on this path, and not used.
+    pub(super) fn put_pad_back(&mut self, path: &[KmId], pad: KmaKey) -> Result<(), S::Error> {
+        self.count_put_back(&ends(path), &pad);
+        self.put_back(pad)
     }
 
     /// All nodes of one path have set a pad aside; when those of all have, the key goes.
@@ -268,11 +272,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn drop_outbound(&mut self, relay: KeyId) -> Result<(), S::Error> {
         let Some(part) = self.relays.outbound.remove(&relay) else { return Ok(()) };
         match part.pad {
-            Some(pad) => self.put_back(pad)?,
+            Some(pad) => self.put_pad_back(&part.reservation.path, pad)?,
             None => self.link_key_event(Pool::Outgoing, part.reservation.pad, KeyEvent::Burn),
         }
         Ok(())
     }
+}
+
+/// Between which nodes key is shared that takes this path.
+pub(super) fn ends(path: &[KmId]) -> Pair {
+    (path[0].clone(), path[path.len() - 1].clone())
 }
 
 /// Octets of a relayed secret that do not become key.

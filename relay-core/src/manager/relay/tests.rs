@@ -178,6 +178,7 @@ impl<R: RandomSource> Bench<R> {
             expires: self.soon(),
             link: link(from),
             pad,
+            spare: 0,
         };
         (reservation, octets)
     }
@@ -709,6 +710,7 @@ fn tags_are_made_over_all_that_is_said() {
         expires: WallTime::from_millis(1),
         link: link("west"),
         pad: life("west").key_id(1),
+        spare: 0,
     };
     let changed = |change: fn(&mut RelayReservation)| {
         let mut changed = reservation.clone();

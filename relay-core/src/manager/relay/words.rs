@@ -26,6 +26,7 @@ pub(super) fn step(sender: Incarnation, from: &KmId, to: &KmId, relay: itu_y3803
             out.octet(reservation.hop);
             out.text(reservation.link.as_str());
             out.0.extend_from_slice(&reservation.pad.octets());
+            out.octet(reservation.spare);
         }
         RelayStep::Reserved => out.text("reserved"),
         RelayStep::Refused { at, reason } => {
