@@ -7,7 +7,7 @@ use itu_y3803::{KeyMaterial, KeySize, KmMessage, KmaKey, QkdKey, WallTime};
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit;
 
-use super::super::{Config, Distant, Event, Input, LinkConfig, Output};
+use super::super::{Config, Distant, Entitlement, Event, Input, LinkConfig, Output};
 use super::*;
 use crate::pad::{Pad, Sealed, TAG_KEY_OCTETS};
 use crate::store::{MemoryStore, Pool, StoredKey};
@@ -256,6 +256,22 @@ impl<R: RandomSource> Bench<R> {
         let (reservation, _) = self.reservation(key, &["far", "west", "here", "east"]);
         let outputs = self.prove("west", key, RelayStep::Reserve(reservation));
         (key, outputs)
+    }
+}
+
+const FAR_TO_EAST: [&str; 4] = ["far", "west", "here", "east"];
+const NORTH_TO_EAST: [&str; 3] = ["north", "here", "east"];
+
+impl<R: RandomSource> Bench<R> {
+    /// Whether a pad is set aside for a relay over here, whose source has so much left.
+    fn sets_aside(&mut self, number: u64, nodes: &[&str], spare: u8) -> bool {
+        let key = life(nodes[0]).key_id(1_000 + number);
+        let (reservation, _) = self.reservation(key, nodes);
+        let from = reservation.path[usize::from(reservation.hop) - 1].clone();
+        let outputs = self.prove(from.as_str(), key, RelayStep::Reserve(RelayReservation { spare, ..reservation }));
+        let told = steps(outputs, "east").iter().any(|step| matches!(step, RelayStep::Reserve(_)));
+        assert_eq!(told, self.manager.relays.passing.contains_key(&key));
+        told
     }
 }
 
@@ -761,4 +777,57 @@ fn tags_are_made_over_all_that_is_said() {
     assert_ne!(tag(&reservation, 1), tag(&reservation, 2), "another key has arrived");
     assert!(of_the_key.iter().all(|other| tag(other, 1) != tag(&reservation, 1)));
     assert!(of_the_hop.iter().all(|other| tag(other, 1) == tag(&reservation, 1)), "whatever way it took");
+}
+
+#[test]
+fn link_key_that_is_short_is_left_to_those_who_have_less() {
+    let mut bench = bench_with(|config| (config.link_low, config.link_floor) = (8, 2));
+    bench.outgoing("east", 2);
+    assert!(!bench.sets_aside(1, &FAR_TO_EAST, 10), "these are for this node itself");
+    // One more will be for tags.
+    bench.outgoing("east", 6);
+    assert!(!bench.sets_aside(1, &NORTH_TO_EAST, 255), "others have nothing and wait");
+    assert!(bench.sets_aside(2, &FAR_TO_EAST, 10), "it is for these");
+    assert!(bench.sets_aside(2, &NORTH_TO_EAST, 255), "now nobody waits who has less");
+    assert!(bench.sets_aside(3, &FAR_TO_EAST, 10));
+    assert!(bench.sets_aside(3, &NORTH_TO_EAST, 255));
+    assert!(bench.sets_aside(4, &NORTH_TO_EAST, 255));
+    assert!(!bench.sets_aside(5, &NORTH_TO_EAST, 255), "there is no more");
+    assert!(!bench.sets_aside(5, &FAR_TO_EAST, 10));
+}
+
+#[test]
+fn nothing_is_left_to_who_does_not_come_again() {
+    let mut bench = bench_with(|config| (config.link_low, config.link_floor) = (8, 2));
+    bench.outgoing("east", 2);
+    assert!(!bench.sets_aside(1, &FAR_TO_EAST, 0));
+    bench.outgoing("east", 5);
+    assert!(!bench.sets_aside(1, &NORTH_TO_EAST, 255));
+    bench.after(Duration::from_secs(19));
+    assert!(!bench.sets_aside(2, &NORTH_TO_EAST, 255));
+    bench.after(Duration::from_secs(2));
+    assert!(bench.sets_aside(3, &NORTH_TO_EAST, 255));
+}
+
+#[test]
+fn who_is_entitled_to_a_rate_comes_first_and_gets_no_more_than_the_highest() {
+    let pair = |a: &str, b: &str| (km(a), km(b));
+    // A link key has 2,304 bits: one in a minute is 36 bit/s of what is remembered.
+    let guaranteed = Entitlement { guaranteed: 40, highest: 80 };
+    let mut bench = bench_with(|config| {
+        (config.link_low, config.link_floor) = (8, 2);
+        config.entitlements = [(pair("north", "east"), guaranteed)].into();
+    });
+    bench.outgoing("east", 2);
+    assert!(!bench.sets_aside(1, &FAR_TO_EAST, 0));
+    bench.outgoing("east", 5);
+    assert!(bench.sets_aside(1, &NORTH_TO_EAST, 255), "guaranteed, whoever waits");
+    assert!(bench.sets_aside(2, &NORTH_TO_EAST, 255));
+    assert!(!bench.sets_aside(3, &NORTH_TO_EAST, 255), "it had its rate, and others have less");
+    assert!(bench.sets_aside(2, &FAR_TO_EAST, 0));
+    bench.outgoing("east", 9);
+    assert!(bench.sets_aside(4, &NORTH_TO_EAST, 0));
+    assert!(!bench.sets_aside(5, &NORTH_TO_EAST, 0), "no more than the highest, however much there is");
+    bench.after(Duration::from_secs(60));
+    assert!(bench.sets_aside(6, &NORTH_TO_EAST, 0), "they were given up");
 }
