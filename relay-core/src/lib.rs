@@ -15,9 +15,9 @@
 //! are the parts of a key that takes several, and [`scheme`] is the algebra of all relay schemes of ITU-T Y.3803, of which the
 //! key manager uses R2.
 //!
-//! [`policy`] says on which terms two applications share key, [`admission`] whether
-//! the links of a path can feed one session more, [`allocation`] who gets how much of a pool, and [`hybrid`] combines a QKD key with
-//! another one. The key manager does not use them yet.
+//! [`policy`] says on which terms two applications share key; the key manager keeps to it ([`Config::policy`]) but for which way keys
+//! take. [`admission`] says whether the links of a path can feed one session more, [`allocation`] who gets how much of a pool, and
+//! [`hybrid`] combines a QKD key with another one: the key manager does not use these yet.
 //!
 //! ```
 //! use std::num::NonZeroU32;
@@ -84,7 +84,8 @@ pub use admission::Admission;
 pub use allocation::Allocator;
 pub use lease::Lease;
 pub use manager::{
-    Config, Distant, Entitlement, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Stopped, Use,
+    Config, Distant, Entitlement, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Ruling,
+    Stopped, Use,
 };
 pub use pad::Pad;
 pub use policy::Policy;

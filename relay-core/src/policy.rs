@@ -88,6 +88,11 @@ impl Policy {
         Decision { rule: self.rules.iter().find(fits).unwrap_or(&self.default), master, slave }
     }
 
+    /// All terms, those of the default last.
+    pub(crate) fn terms(&self) -> impl Iterator<Item = &Terms> {
+        self.rules.iter().chain([&self.default]).map(|rule| &rule.terms)
+    }
+
     /// The terms for each slave of these parties: another slave more makes none of them milder.
     pub fn decide_each<'a>(&'a self, parties: &'a Parties) -> impl Iterator<Item = Decision<'a>> {
         parties.slaves().iter().map(|slave| self.decide(parties.master(), slave))
@@ -141,6 +146,18 @@ impl<'a> Decision<'a> {
     #[must_use]
     pub fn rule(&self) -> &'a str {
         &self.rule.name
+    }
+
+    /// The master it is for.
+    #[must_use]
+    pub fn master(&self) -> &'a ApplicationId {
+        self.master
+    }
+
+    /// The slave it is for.
+    #[must_use]
+    pub fn slave(&self) -> &'a ApplicationId {
+        self.slave
     }
 
     /// Its terms.

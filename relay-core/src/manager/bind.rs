@@ -23,7 +23,6 @@ use super::{Event, KeyManager, Misbehaviour, Now, Use};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
 use crate::pad::{Pad, Sealed, TAG_KEY_OCTETS};
-use crate::shares::Sharing;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 /// A block on its way to the key managers of its slaves.
@@ -110,7 +109,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let label = if pads.is_empty() { SecrecyLabel::Local } else { SecrecyLabel::ItsRelay };
         let Some(size) = KeySize::from_octets(octets) else { return Ok(Err(CannotBind::LinkKey)) };
         let material = KeyMaterial::generate(size, &mut self.random);
-        let expires = now.wall.after(self.config.block_life);
+        let expires = now.wall.after(self.block_life(parties));
         let info = BlockInfo { id, parties: Arc::clone(parties), label, created: now.wall, expires };
         let mut waiting = BTreeMap::new();
         for (peer, link, pad_id, pad) in pads {
@@ -155,13 +154,6 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     fn pair_with(&self, peer: &KmId) -> Pair {
         (self.config.id.clone(), peer.clone())
-    }
-
-    /// How key for the slaves at this node is to be relayed: what most is asked for by any of them.
-    fn sharing(&self, parties: &Parties, home: &KmId) -> Sharing {
-        let here = parties.slaves().iter().filter(|slave| self.home(slave) == Some(home));
-        let wanted = here.filter_map(|slave| self.config.sharing.get(&(parties.master().clone(), slave.clone())));
-        wanted.max().copied().unwrap_or(Sharing::ONE)
     }
 
     fn bound(&mut self, now: Now, binding: Binding) -> Result<(), S::Error> {

@@ -9,6 +9,7 @@ use itu_y3803::{ApplicationId, KeySize, KmId, LinkId};
 use super::relay::{overhead, pool_name};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
+use crate::policy::{Policy, Terms};
 use crate::shares::Sharing;
 
 /// The longest life of a block: what a neighbour wants kept for longer is refused.
@@ -28,6 +29,10 @@ pub struct Config {
     /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path, as it does for
     /// those that are not listed. A QKD link between the nodes of both serves all the same: there is no node on the way.
     pub sharing: HashMap<(ApplicationId, ApplicationId), Sharing>,
+    /// On which terms applications share key. Without any, all sizes are allowed, orders wait for `patience`, and blocks are kept for
+    /// `block_life`. Its rules may not restrict which way key takes: pools of relayed key serve all applications of a node. From a
+    /// lease keys of any size can be had; whoever does that asks the policy itself.
+    pub policy: Option<Policy>,
     /// What pairs of key managers, the one that makes a key and the one that it is for, may take of the link key that leads on from
     /// here, to each neighbour. All others come by how little they have left.
     pub entitlements: HashMap<(KmId, KmId), Entitlement>,
@@ -140,6 +145,7 @@ impl Config {
             links: Vec::new(),
             distant: Vec::new(),
             sharing: HashMap::new(),
+            policy: None,
             entitlements: HashMap::new(),
             applications: HashMap::new(),
             qkd_key_size: KeySize::BITS_256,
@@ -196,6 +202,11 @@ impl Config {
             self.sharing.keys().filter(ours).count() == at(&self.id) * at(peer)
         };
         let has_single = |peer: &KmId| self.distant.iter().any(|other| other.peer == *peer && other.sharing == Sharing::ONE);
+        let terms = || self.policy.iter().flat_map(Policy::terms);
+        let has_pools_for = |sharing: Option<Sharing>| {
+            let has = |peer: &KmId| self.distant.iter().any(|other| other.peer == *peer && Some(other.sharing) == sharing);
+            sharing.is_some() && self.distant.iter().all(|distant| has(&distant.peer))
+        };
         let link_names: BTreeSet<_> = self.links.iter().map(|link| &link.id).collect();
         let relays_fit = |distant: &Distant| block > overhead(distant.sharing) + TAG_KEY_OCTETS;
         for (holds, problem) in [
@@ -223,7 +234,8 @@ impl Config {
             (pools.len() == self.distant.len(), "distant has a pool twice, or a key manager with too long a name"),
             (self.sharing.iter().all(has_pool), "sharing asks for what no pool of distant has"),
             (
-                self.distant.iter().all(|distant| has_single(&distant.peer) || listed_all(&distant.peer)),
+                self.policy.is_some()
+                    || self.distant.iter().all(|distant| has_single(&distant.peer) || listed_all(&distant.peer)),
                 "distant has no pool of one path for a pair that sharing does not list",
             ),
             (self.distant.iter().all(relays_fit), "qkd_keys_per_link_key is too small for a key of distant to be relayed under"),
@@ -232,6 +244,12 @@ impl Config {
             (
                 self.entitlements.values().all(|entitlement| entitlement.guaranteed <= entitlement.highest),
                 "entitlements has a guaranteed rate above the highest",
+            ),
+            (terms().all(|terms| terms.life > self.collect_time), "policy has a life of keys that is not above collect_time"),
+            (!terms().any(Terms::restrict_paths), "policy restricts which way key takes: the key manager cannot see to that"),
+            (
+                terms().all(|terms| has_pools_for(terms.shares.sharing())),
+                "policy wants key shared out over paths, and distant does not have such a pool for every key manager",
             ),
             (self.relays_at_once > 0, "relays_at_once is 0"),
         ] {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use itu_y3803::message::RelayRefusal;
-use itu_y3803::{KeyEvent, KeyId, KmId, LinkId, Parties};
+use itu_y3803::{ApplicationId, KeyEvent, KeyId, KmId, LinkId, Parties};
 
+use super::Ruling;
 use crate::store::Pool;
 
 /// Something a meter or an operator wants to know.
@@ -57,6 +58,17 @@ pub enum Event {
         at: KmId,
         /// Why.
         reason: RelayRefusal,
+    },
+    /// A rule of policy fired: an order was refused for it.
+    Ruled {
+        /// The name of the rule.
+        rule: Arc<str>,
+        /// For this master
+        master: ApplicationId,
+        /// and this slave.
+        slave: ApplicationId,
+        /// What it says.
+        ruling: Ruling,
     },
     /// A block is bound at all ends.
     Bound {

@@ -120,6 +120,7 @@ mod peers;
 mod relay;
 mod scarcity;
 mod supply;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -140,6 +141,7 @@ pub use config::{Config, Distant, Entitlement, InvalidConfig, LinkConfig};
 pub use event::{Event, Misbehaviour, Use};
 pub use input::{Input, Now, OrderId};
 pub use output::{Output, Refusal};
+pub use terms::Ruling;
 
 use bind::Binding;
 use collect::Collectable;

@@ -91,6 +91,13 @@ pub enum Refusal {
     /// Too few keys are left, also after some patience (Y3803-9.4-04).
     #[error("too few keys are available")]
     NotEnoughKeys,
+    /// Policy does not allow keys of this size to one of the applications; [`Event::Ruled`] names the rule.
+    #[error("keys like these are not allowed")]
+    NotAllowed,
+    /// Too few keys are left, and policy allows a hybrid key instead ([`hybrid`](crate::hybrid)): whoever has a second key can make one
+    /// of a smaller QKD key.
+    #[error("too few keys are available; a hybrid key is allowed")]
+    HybridInstead,
     /// No way over usable links leads to the key manager of a slave (Y3803-9.3-09).
     #[error("the key manager of an application cannot be reached")]
     Unreachable,

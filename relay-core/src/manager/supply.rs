@@ -191,19 +191,22 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         lease: bool,
     ) -> Result<(), S::Error> {
         let parties = Arc::new(parties);
-        let order = Order { id, number, size, lease, give_up: now.instant + self.config.patience };
-        let reason = if !self.are_known(&parties) {
-            Some(Refusal::UnknownApplication)
+        let mut order = Order { id, number, size, lease, give_up: now.instant };
+        let granted = if !self.are_known(&parties) {
+            Err(Refusal::UnknownApplication)
         } else if !size.bits().is_multiple_of(8) || size.octets() > self.largest_key(&parties) {
-            Some(Refusal::SizeNotSupported)
+            Err(Refusal::SizeNotSupported)
         } else if order.octets() > self.config.pool_limit || !self.has_room_for(&parties) {
-            Some(Refusal::TooMuch)
+            Err(Refusal::TooMuch)
         } else {
-            None
+            self.grant(&parties, size)
         };
-        if let Some(reason) = reason {
-            self.refuse(id, reason);
-            return Ok(());
+        match granted {
+            Ok(wait) => order.give_up += wait,
+            Err(reason) => {
+                self.refuse(id, reason);
+                return Ok(());
+            }
         }
         let pool = self.pool(now, &parties);
         pool.last_used = now.instant;
@@ -354,12 +357,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             pool.orders.retain(|order| {
                 let over = order.give_up <= now.instant;
                 if over {
-                    refused.push((order.id, if unreachable { Refusal::Unreachable } else { Refusal::NotEnoughKeys }));
+                    refused.push((order.id, Arc::clone(parties), unreachable));
                 }
                 !over
             });
         }
-        for (order, reason) in refused {
+        for (order, parties, unreachable) in refused {
+            let reason = if unreachable { Refusal::Unreachable } else { self.short_by_rule(&parties) };
             self.refuse(order, reason);
         }
     }

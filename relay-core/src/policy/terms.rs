@@ -8,6 +8,7 @@ use itu_y3803::{KeySize, KmId, SecrecyLabel};
 
 use super::InvalidPolicy;
 use crate::routing::Label;
+use crate::shares::Sharing;
 
 /// The most paths: shares are numbered by the elements of GF(2^8) other than zero.
 pub const MAX_PATHS: u8 = 255;
@@ -111,6 +112,11 @@ impl Terms {
             && (self.authentication == Authentication::Any || authenticated())
     }
 
+    /// Whether it matters which way key takes, beside the number of paths.
+    pub(crate) fn restrict_paths(&self) -> bool {
+        self.max_hops.is_some() || !self.nodes.is_any() || !self.required_nodes.is_empty() || self.ask_for_links()
+    }
+
     /// Whether links are asked for their labels at all.
     pub(super) fn ask_for_links(&self) -> bool {
         !self.labels.is_any() || !self.required_labels.is_empty() || self.authentication != Authentication::Any
@@ -188,6 +194,16 @@ pub enum Shares {
 }
 
 impl Shares {
+    /// How the key manager shares key out like this; `None` when that is over more paths than it can.
+    #[must_use]
+    pub fn sharing(self) -> Option<Sharing> {
+        match self {
+            Self::One => Some(Sharing::ONE),
+            Self::Xor { paths } => Sharing::new(paths, paths),
+            Self::Threshold { needed, paths } => Sharing::new(needed, paths),
+        }
+    }
+
     /// The number of paths.
     #[must_use]
     pub const fn paths(self) -> u8 {
