@@ -82,6 +82,7 @@ mod tests {
 
     fn key(octet: u8) -> KsaKey {
         KsaKey {
+            paths: itu_y3803::Paths::default(),
             id: KeyId::from_octets([1; 16]),
             material: KeyMaterial::from_octets(vec![octet; 32]).expect("whole octets"),
             label: SecrecyLabel::ItsRelay,

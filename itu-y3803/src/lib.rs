@@ -51,5 +51,5 @@ pub use key::{KeyMaterial, KeySize};
 pub use lifecycle::{KeyEvent, KeyState};
 pub use message::{KmMessage, Parties};
 pub use random::RandomSource;
-pub use record::{KmaKey, KsaKey, QkdKey, SecrecyLabel};
+pub use record::{KmaKey, KsaKey, Paths, QkdKey, SecrecyLabel};
 pub use time::WallTime;

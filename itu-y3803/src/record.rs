@@ -1,6 +1,8 @@
 //! The three kinds of key data (digest 7.4), each its own type: what came from a QKD module cannot be supplied by mistake
 //! (Y3803-10.1-01).
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::id::{KeyId, KmId, LinkId};
@@ -36,6 +38,8 @@ pub struct KmaKey {
     pub link: LinkId,
     /// The key.
     pub material: KeyMaterial,
+    /// Over which nodes it came, if it was relayed.
+    pub paths: Paths,
     /// When the QKD keys in it were received.
     pub created: WallTime,
     /// When it is deleted if unused (Y3803-9.6-01).
@@ -54,7 +58,7 @@ impl KmaKey {
         expires: WallTime,
     ) -> Option<Self> {
         let material = KeyMaterial::join(keys.into_iter().map(|key| key.material))?;
-        Some(Self { id, peer, link, material, created, expires })
+        Some(Self { id, peer, link, material, paths: Paths::default(), created, expires })
     }
 }
 
@@ -65,12 +69,49 @@ pub struct KsaKey {
     pub id: KeyId,
     /// The key.
     pub material: KeyMaterial,
-    /// What its secrecy rests on.
+    /// What its secrecy rests on,
     pub label: SecrecyLabel,
+    /// beside the trust in the nodes on these paths.
+    pub paths: Paths,
     /// When it was made.
     pub created: WallTime,
     /// Until when the other applications can collect it.
     pub expires: WallTime,
+}
+
+/// The paths that a key took, each from its source to its destination, both included: one, or with a key in parts one for each
+/// part. None when it passed no node between; of a key for slaves at several key managers, those to all of them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Paths(Arc<[Vec<KmId>]>);
+
+impl Paths {
+    /// Takes the nodes of each path.
+    #[must_use]
+    pub fn new(paths: Vec<Vec<KmId>>) -> Self {
+        Self(paths.into())
+    }
+
+    /// Each path.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[KmId]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
+    /// The nodes that had the key, or a part of it, on its way.
+    pub fn between(&self) -> impl Iterator<Item = &KmId> {
+        self.iter().flat_map(|path| path.get(1..path.len().saturating_sub(1)).unwrap_or_default())
+    }
+}
+
+impl FromIterator<Vec<KmId>> for Paths {
+    fn from_iter<T: IntoIterator<Item = Vec<KmId>>>(paths: T) -> Self {
+        Self(paths.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 /// What the secrecy of a key rests on, beside the trust in the nodes on its way.

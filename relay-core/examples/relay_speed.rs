@@ -71,6 +71,7 @@ fn pads(octets: usize) -> [f64; 3] {
     let key = material(octets);
     let time = WallTime::from_millis(0);
     let pad = |_| KmaKey {
+        paths: itu_y3803::Paths::default(),
         id: KeyId::from_octets([1; 16]),
         peer: peer.clone(),
         link: link.clone(),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KeySize, KmId, KsaKey, Parties, SecrecyLabel, WallTime};
+use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KeySize, KmId, KsaKey, Parties, Paths, SecrecyLabel, WallTime};
 
 use crate::key_id::{BLOCK_NUMBERS, IdCipher, Place, UNIT_OCTETS};
 
@@ -19,6 +19,8 @@ pub struct BlockInfo {
     pub parties: Arc<Parties>,
     /// What its secrecy rests on.
     pub label: SecrecyLabel,
+    /// Over which nodes the pads came that it was sent under.
+    pub paths: Paths,
     /// When it was made.
     pub created: WallTime,
     /// When what is left of it is deleted, at both ends.
@@ -158,7 +160,7 @@ impl Collected {
 
 impl BlockInfo {
     fn key(&self, id: KeyId, material: KeyMaterial) -> KsaKey {
-        KsaKey { id, material, label: self.label, created: self.created, expires: self.expires }
+        KsaKey { id, material, label: self.label, paths: self.paths.clone(), created: self.created, expires: self.expires }
     }
 }
 
@@ -199,6 +201,7 @@ mod tests {
 
     fn info(slaves: &[&str]) -> BlockInfo {
         BlockInfo {
+            paths: Paths::default(),
             id: Incarnation::from_octets([1; 8]).key_id(5),
             parties: Arc::new(Parties::new(app("red"), slaves.iter().map(|id| app(id)).collect()).expect("distinct")),
             label: SecrecyLabel::ItsRelay,

@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KmId, KmaKey, LinkId, Parties, SecrecyLabel, WallTime};
+use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KmId, KmaKey, LinkId, Parties, Paths, SecrecyLabel, WallTime};
 use zeroize::Zeroizing;
 
 use crate::block::{BlockInfo, CollectBlock, Collected, SupplyBlock, bitmap_octets};
 use crate::store::{Pool, StoredKey};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without paths.
+const FIRST_VERSION: u8 = 1;
 
 /// Octets that are no stored key of this or an earlier release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +33,7 @@ impl StoredKey {
                 out.text(key.link.as_str());
                 out.number(key.created.millis());
                 out.number(key.expires.millis());
+                out.paths(&key.paths);
                 out.octets(key.material.expose_secret());
             }
             Self::Supply(block) => {
@@ -55,14 +58,16 @@ impl StoredKey {
     /// [`Unreadable`] for anything else.
     pub fn from_octets(pool: Pool, id: KeyId, octets: &[u8]) -> Result<Self, Unreadable> {
         let mut octets = Reader(octets);
-        if octets.octet()? != VERSION {
+        let version = octets.octet()?;
+        if !(FIRST_VERSION..=VERSION).contains(&version) {
             return Err(Unreadable);
         }
+        let with_paths = version > FIRST_VERSION;
         let key = match pool {
-            Pool::Outgoing => Self::Outgoing(octets.kma_key(id)?),
-            Pool::Incoming => Self::Incoming(octets.kma_key(id)?),
+            Pool::Outgoing => Self::Outgoing(octets.kma_key(id, with_paths)?),
+            Pool::Incoming => Self::Incoming(octets.kma_key(id, with_paths)?),
             Pool::Supply => {
-                let info = octets.info(id)?;
+                let info = octets.info(id, with_paths)?;
                 let mut home = || KmId::new(octets.text()?).map_err(|_| Unreadable);
                 let homes = info.parties.slaves().iter().map(|_| home()).collect::<Result<_, _>>()?;
                 let next = usize::try_from(octets.number()?).map_err(|_| Unreadable)?;
@@ -73,7 +78,7 @@ impl StoredKey {
                 Self::Supply(SupplyBlock { info, homes, next, material })
             }
             Pool::Collect => {
-                let info = octets.info(id)?;
+                let info = octets.info(id, with_paths)?;
                 let tag = octets.array()?;
                 let material = octets.material()?;
                 let wanted = bitmap_octets(material.size().octets());
@@ -88,11 +93,12 @@ impl StoredKey {
     fn octets_at_most(&self) -> usize {
         let info = |info: &BlockInfo| {
             let slaves: usize = info.parties.slaves().iter().map(|slave| slave.as_str().len() + 4).sum();
-            32 + info.parties.master().as_str().len() + slaves
+            32 + info.parties.master().as_str().len() + slaves + path_octets(&info.paths)
         };
         32 + match self {
             Self::Outgoing(key) | Self::Incoming(key) => {
-                24 + key.peer.as_str().len() + key.link.as_str().len() + key.material.size().octets()
+                let texts = key.peer.as_str().len() + key.link.as_str().len();
+                24 + texts + path_octets(&key.paths) + key.material.size().octets()
             }
             Self::Supply(block) => {
                 let homes: usize = block.homes.iter().map(|home| home.as_str().len() + 4).sum();
@@ -138,7 +144,21 @@ impl Writer {
         self.octet(label_number(info.label));
         self.number(info.created.millis());
         self.number(info.expires.millis());
+        self.paths(&info.paths);
     }
+
+    /// There are at most 255 paths of as many nodes: they came in messages.
+    fn paths(&mut self, paths: &Paths) {
+        self.octet(paths.iter().len() as u8);
+        for path in paths.iter() {
+            self.octet(path.len() as u8);
+            path.iter().for_each(|node| self.text(node.as_str()));
+        }
+    }
+}
+
+fn path_octets(paths: &Paths) -> usize {
+    1 + paths.iter().map(|path| 1 + path.iter().map(|node| 4 + node.as_str().len()).sum::<usize>()).sum::<usize>()
 }
 
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
@@ -185,18 +205,29 @@ impl<'a> Reader<'a> {
         self.number().map(WallTime::from_millis)
     }
 
-    fn kma_key(&mut self, id: KeyId) -> Result<KmaKey, Unreadable> {
+    fn paths(&mut self) -> Result<Paths, Unreadable> {
+        let mut paths = Vec::new();
+        let number = self.octet()?;
+        for _ in 0..number {
+            let nodes = self.octet()?;
+            paths.push((0..nodes).map(|_| KmId::new(self.text()?).map_err(|_| Unreadable)).collect::<Result<_, _>>()?);
+        }
+        Ok(Paths::new(paths))
+    }
+
+    fn kma_key(&mut self, id: KeyId, with_paths: bool) -> Result<KmaKey, Unreadable> {
         Ok(KmaKey {
             id,
             peer: KmId::new(self.text()?).map_err(|_| Unreadable)?,
             link: LinkId::new(self.text()?).map_err(|_| Unreadable)?,
             created: self.time()?,
             expires: self.time()?,
+            paths: if with_paths { self.paths()? } else { Paths::default() },
             material: self.material()?,
         })
     }
 
-    fn info(&mut self, id: KeyId) -> Result<BlockInfo, Unreadable> {
+    fn info(&mut self, id: KeyId, with_paths: bool) -> Result<BlockInfo, Unreadable> {
         let mut application = || ApplicationId::new(self.text()?).map_err(|_| Unreadable);
         let master = application()?;
         let number = self.octet()?;
@@ -212,6 +243,7 @@ impl<'a> Reader<'a> {
             label: label(self.octet()?)?,
             created: self.time()?,
             expires: self.time()?,
+            paths: if with_paths { self.paths()? } else { Paths::default() },
         })
     }
 }
@@ -238,6 +270,10 @@ mod tests {
         ["south", "west"].map(|home| KmId::new(home).expect("valid")).to_vec()
     }
 
+    fn paths() -> Paths {
+        Paths::new(vec![homes(), vec![homes().remove(0); 3]])
+    }
+
     fn keys() -> Vec<StoredKey> {
         let material = || KeyMaterial::from_octets((0..=255).collect()).expect("whole octets");
         let kma = || KmaKey {
@@ -245,6 +281,7 @@ mod tests {
             peer: KmId::new("south").expect("valid"),
             link: LinkId::new("north-south").expect("valid"),
             material: material(),
+            paths: paths(),
             created: WallTime::from_millis(1),
             expires: WallTime::from_millis(2),
         };
@@ -252,6 +289,7 @@ mod tests {
             id: KeyId::from_octets([7; 16]),
             parties: Arc::new(Parties::new(app("red"), vec![app("green"), app("blüe")]).expect("distinct")),
             label: SecrecyLabel::Local,
+            paths: paths(),
             created: WallTime::from_millis(3),
             expires: WallTime::NEVER,
         };
@@ -273,6 +311,20 @@ mod tests {
             let read = StoredKey::from_octets(key.pool(), key.id(), &octets).expect("just written");
             assert_eq!(format!("{read:?}"), format!("{key:?}"));
             assert_eq!(read.to_octets(), octets);
+        }
+    }
+
+    #[test]
+    fn records_of_the_first_version_are_read_as_of_no_path() {
+        for key in keys() {
+            let octets = key.to_octets();
+            let written = (0..octets.len()).find(|&at| octets[at..].starts_with(&[2, 2, 0, 0, 0, 5]));
+            let at = written.expect("the paths are in it");
+            let mut first = [&octets[..at], &octets[at + path_octets(&paths())..]].concat();
+            first[0] = FIRST_VERSION;
+            let read = StoredKey::from_octets(key.pool(), key.id(), &first).expect("as it was written then");
+            let of_no_path = format!("{key:?}").replace(&format!("{:?}", paths()), "[]");
+            assert_eq!(format!("{read:?}"), of_no_path);
         }
     }
 

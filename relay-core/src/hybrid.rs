@@ -24,6 +24,7 @@
 //!
 //! let parties = Parties::new(ApplicationId::new("red")?, vec![ApplicationId::new("blue")?]).expect("one slave");
 //! let qkd = KsaKey {
+//!             paths: itu_y3803::Paths::default(),
 //!     id: KeyId::from_octets([1; 16]),
 //!     material: KeyMaterial::from_octets(vec![3; 32])?,
 //!     label: SecrecyLabel::ItsRelay,
@@ -123,7 +124,7 @@ pub fn combine(qkd: Option<KsaKey>, second: Option<SecondKey>, parties: &Parties
     let mut octets = hkdf(COMBINER.as_bytes(), [&qkd.material, &second.material], &info, size.octets());
     let material = KeyMaterial::new(std::mem::take(&mut *octets), size).map_err(|_| CombineError::ResultSize(size))?;
     let expires = qkd.expires.min(second.expires);
-    Ok(KsaKey { id: qkd.id, material, label: SecrecyLabel::Hybrid, created: qkd.created, expires })
+    Ok(KsaKey { id: qkd.id, material, label: SecrecyLabel::Hybrid, paths: qkd.paths, created: qkd.created, expires })
 }
 
 fn info(qkd: &KsaKey, second: &SecondKey, parties: &Parties, size: KeySize) -> Vec<u8> {

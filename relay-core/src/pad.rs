@@ -137,6 +137,7 @@ mod tests {
 
     fn pad(octets: &[u8]) -> Pad {
         Pad::new(KmaKey {
+            paths: itu_y3803::Paths::default(),
             id: KeyId::from_octets([0; 16]),
             peer: KmId::new("south").expect("valid"),
             link: LinkId::new("link").expect("valid"),

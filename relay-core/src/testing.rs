@@ -279,6 +279,7 @@ fn sample(pool: Pool, id: KeyId, version: u64) -> StoredKey {
     let material = KeyMaterial::generate(size, &mut random);
     let (created, expires) = (WallTime::from_millis(random.next()), WallTime::from_millis(random.next()));
     let kma_key = |material| KmaKey {
+        paths: itu_y3803::Paths::default(),
         id,
         peer: KmId::new("south").expect("valid"),
         link: LinkId::new("north-south").expect("valid"),
@@ -287,6 +288,7 @@ fn sample(pool: Pool, id: KeyId, version: u64) -> StoredKey {
         expires,
     };
     let info = |slaves: &[&str]| BlockInfo {
+        paths: itu_y3803::Paths::default(),
         id,
         parties: Arc::new(Parties::new(application("red"), slaves.iter().copied().map(application).collect()).expect("distinct")),
         label: SecrecyLabel::ALL[(version % 4) as usize],

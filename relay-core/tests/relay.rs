@@ -8,6 +8,7 @@ mod relay_world;
 
 use std::time::Duration;
 
+use itu_y3803::Paths;
 use relay_core::shares::Sharing;
 use relay_core::{Config, Misbehaviour, Refusal, Use};
 use relay_world::{Answer, Fault, World, km};
@@ -33,6 +34,9 @@ fn a_key_is_relayed_over_trusted_nodes_and_is_equal_at_both_ends() {
     let given = key(&mut world, order);
     let order = world.collect(3, 0, given);
     assert_eq!(key(&mut world, order), given);
+    // Both ends were told which way it took.
+    assert_eq!(world.given[&given].1, Paths::new(vec![[0, 1, 2, 3].map(km).to_vec()]));
+    assert_eq!(world.given[&given].1.between().cloned().collect::<Vec<_>>(), [1, 2].map(km));
     let order = world.collect(3, 0, given);
     assert!(matches!(world.answer(order), Some(Answer::Refused(Refusal::NotFound { .. }))), "collected twice");
     assert!(world.paths.iter().all(|path| *path == [0, 1, 2, 3].map(km)), "{:?}", world.paths);
@@ -197,6 +201,7 @@ fn a_key_over_several_paths_needs_all_of_them_to_begin_with() {
     let given = key(&mut world, order);
     let order = world.collect(4, 0, given);
     assert_eq!(key(&mut world, order), given);
+    assert_eq!(world.given[&given].1.iter().len(), 3);
     for node in 1..4 {
         assert!(world.paths.contains(&[0, node, 4].map(km).to_vec()), "{:?}", world.paths);
     }

@@ -303,6 +303,7 @@ fn key(pool: Pool, number: u64, version: u64) -> StoredKey {
     let mut octets = PATTERN.repeat(4);
     octets.extend(version.to_be_bytes());
     let key = KmaKey {
+        paths: itu_y3803::Paths::default(),
         id: id(number),
         peer: KmId::new("south").expect("valid"),
         link: LinkId::new("north-south").expect("valid"),

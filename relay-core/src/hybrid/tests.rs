@@ -18,6 +18,7 @@ fn material(octets: &[u8]) -> KeyMaterial {
 
 fn qkd(id: u8, octets: &[u8]) -> KsaKey {
     KsaKey {
+        paths: itu_y3803::Paths::default(),
         id: KeyId::from_octets([id; 16]),
         material: material(octets),
         label: SecrecyLabel::ItsRelay,

@@ -96,13 +96,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if block_number(id).is_none() {
             return Ok(Err(CannotBind::Numbers));
         }
-        let mut pads = Vec::new();
+        let (mut pads, mut ways) = (Vec::new(), Vec::new());
         for (peer, link, pad) in chosen {
             let Some(key) = self.take_outgoing(&link, pad)? else { return Ok(Err(CannotBind::LinkKey)) };
             self.spend(Pool::Outgoing, &key, Use::Supply);
             if !self.links.get(&link).is_some_and(super::Link::is_relayed) {
                 self.count_taken(&self.pair_with(&peer), &key);
             }
+            ways.extend(key.paths.iter().map(<[KmId]>::to_vec));
             pads.push((peer, link, pad, Pad::new(key)));
         }
         let octets = pads.iter().map(|(.., pad)| pad.capacity()).min().unwrap_or(self.config.local_block_octets);
@@ -110,7 +111,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let Some(size) = KeySize::from_octets(octets) else { return Ok(Err(CannotBind::LinkKey)) };
         let material = KeyMaterial::generate(size, &mut self.random);
         let expires = now.wall.after(self.block_life(parties));
-        let info = BlockInfo { id, parties: Arc::clone(parties), label, created: now.wall, expires };
+        let info =
+            BlockInfo { id, parties: Arc::clone(parties), label, paths: ways.into_iter().collect(), created: now.wall, expires };
         let mut waiting = BTreeMap::new();
         for (peer, link, pad_id, pad) in pads {
             let slaves = slaves_at.remove(&peer).unwrap_or_default();
@@ -297,6 +299,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(Err(Misbehaviour::ForeignApplication));
         }
         let context = context(sender, from, &self.config.id, told);
+        let paths = pad.paths.clone();
         let sealed = Sealed { octets: told.sealed.clone(), tag: told.tag };
         let opened = Pad::new(pad).shortened_to(told.sealed.len()).ok().and_then(|pad| pad.open(&context, &sealed).ok());
         let Some(material) = opened else { return Ok(Err(Misbehaviour::WrongTag)) };
@@ -304,6 +307,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             id: told.block,
             parties: Arc::new(told.parties.clone()),
             label: told.label,
+            paths,
             created: told.created,
             expires: told.expires,
         };

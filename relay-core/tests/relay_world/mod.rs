@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use disk::{Disk, DiskStore};
 use itu_y3803::message::{Body, RelayMessage, RelayStep};
-use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, KmMessage, LinkId, Parties, QkdKey, WallTime};
+use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, KmMessage, LinkId, Parties, Paths, QkdKey, WallTime};
 use random::Random;
 use relay_core::shares::Sharing;
 use relay_core::{Config, Distant, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Pool, Refusal, Use};
@@ -73,7 +73,8 @@ pub(crate) struct World {
     pub(crate) left: Vec<u64>,
     /// Nodes and links of theirs whose modules give three keys at a time, which is too little to relay under.
     pub(crate) meagre: BTreeSet<(usize, usize)>,
-    given: HashMap<KeyId, Vec<u8>>,
+    /// The octets of each key, and the paths it came over.
+    pub(crate) given: HashMap<KeyId, (Vec<u8>, Paths)>,
     delivered: BTreeSet<(KeyId, ApplicationId)>,
     answers: HashMap<u64, Answer>,
     orders: u64,
@@ -371,13 +372,13 @@ impl World {
             }
             Output::Supplied { order, keys } => {
                 for key in &keys {
-                    let octets = key.material.expose_secret().to_vec();
+                    let found = (key.material.expose_secret().to_vec(), key.paths.clone());
                     let application = app(node);
                     if let Some(given) = self.given.get(&key.id) {
-                        assert_eq!(*given, octets, "the ends of {} differ", key.id);
+                        assert_eq!(*given, found, "the ends of {} differ", key.id);
                     }
                     assert!(self.delivered.insert((key.id, application)), "{} was given twice", key.id);
-                    self.given.insert(key.id, octets);
+                    self.given.insert(key.id, found);
                 }
                 self.answers.insert(order.0, Answer::Keys(keys.iter().map(|key| key.id).collect()));
             }

@@ -30,6 +30,11 @@ impl World {
         let given = &self.given[&key.id];
         assert_eq!(given.octets, key.material.expose_secret(), "the ends of {} differ", key.id);
         assert_eq!(given.expires, key.expires, "the ends of {} live for different times", key.id);
+        assert_eq!(given.paths, key.paths, "the ends of {} know different paths", key.id);
+        let ends = [given.master, given.slave].map(|node| &self.nodes[node].id);
+        for path in key.paths.iter() {
+            assert!(path.len() > 2 && [&path[0], &path[path.len() - 1]] == ends, "{} came over {path:?}", key.id);
+        }
     }
 
     /// No application is given a key twice. That nobody but its parties is given it at all, [`Forbidden`] orders see to.

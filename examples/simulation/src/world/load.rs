@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use itu_y3803::{ApplicationId, KeyId, KeySize, KsaKey, Parties, WallTime};
+use itu_y3803::{ApplicationId, KeyId, KeySize, KsaKey, Parties, Paths, WallTime};
 use relay_core::{Input, OrderId, Refusal};
 
 use super::{MICROS, Step, World, micros};
@@ -66,6 +66,7 @@ pub(super) struct Given {
     pub(super) slave: usize,
     pub(super) octets: Vec<u8>,
     pub(super) expires: WallTime,
+    pub(super) paths: Paths,
     pub(super) outcome: Outcome,
 }
 
@@ -144,7 +145,8 @@ impl World {
             assert_eq!(key.material.size(), self.settings.load.size, "a key of the size that was asked for");
             self.nobody_gets_a_key_twice(key.id, master);
             let octets = key.material.expose_secret().to_vec();
-            let given = Given { at: self.now, master, slave, octets, expires: key.expires, outcome: Outcome::Open };
+            let given =
+                Given { at: self.now, master, slave, octets, expires: key.expires, paths: key.paths, outcome: Outcome::Open };
             assert!(self.given.insert(key.id, given).is_none(), "{} is given as another key again", key.id);
             self.report.supplied += 1;
             self.report.of_pairs[pair][0] += 1;

@@ -146,11 +146,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// The key is durable before the source hears of it. The tag to tell it with.
     fn store_relayed(&mut self, now: Now, came: &RelayReservation, secret: &KeyMaterial) -> Result<Option<[u8; 16]>, S::Error> {
-        let Some(pool) = self.relays.expected.get(&came.key).map(|expected| expected.pool.clone()) else { return Ok(None) };
+        let expected = self.relays.expected.get(&came.key);
+        let known = expected.map(|expected| (expected.pool.clone(), expected.announcement.paths.clone()));
+        let Some((pool, paths)) = known else { return Ok(None) };
         let source = came.path[0].clone();
         let expires = came.expires.min(now.wall.after(self.config.link_key_life + self.config.clock_skew));
         let tag = words::completion_tag(came, secret);
-        let key = relayed_link_key(came.key, source.clone(), pool, secret, now, expires).filter(|_| tag.is_some());
+        let key = relayed_link_key(came.key, source.clone(), pool, secret, paths, now, expires).filter(|_| tag.is_some());
         let Some(key) = key else { return Ok(None) };
         if let Some(link) = self.links.get_mut(&key.link) {
             link.insert_incoming(came.key);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use itu_y3803::message::{Body, MAX_SEALED_OCTETS, RelayAnnouncement, RelayMessage, RelayRefusal, RelayReservation, RelayStep};
-use itu_y3803::{KeyEvent, KeyId, KeyMaterial, KeySize, KmId, KmaKey, LinkId, RandomSource, WallTime};
+use itu_y3803::{KeyEvent, KeyId, KeyMaterial, KeySize, KmId, KmaKey, LinkId, Paths, RandomSource, WallTime};
 use subtle::ConstantTimeEq;
 
 use super::super::links::Spent;
@@ -202,7 +202,15 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
         }
         let key = bundle.sent.as_ref().and_then(|secret| {
-            relayed_link_key(reservation.key, bundle.destination.clone(), bundle.pool.clone(), secret, now, reservation.expires)
+            relayed_link_key(
+                reservation.key,
+                bundle.destination.clone(),
+                bundle.pool.clone(),
+                secret,
+                bundle.paths.clone(),
+                now,
+                reservation.expires,
+            )
         });
         let Some(key) = key else { return Ok(()) };
         if let Some(link) = self.links.get_mut(&key.link) {
@@ -295,9 +303,11 @@ pub(super) fn relayed_link_key(
     peer: KmId,
     link: LinkId,
     secret: &KeyMaterial,
+    paths: Vec<Vec<KmId>>,
     now: Now,
     expires: WallTime,
 ) -> Option<KmaKey> {
     let octets = secret.size().octets().checked_sub(COMPLETION_OCTETS)?;
-    Some(KmaKey { id, peer, link, material: secret.section(0..octets)?, created: now.wall, expires })
+    let (material, paths) = (secret.section(0..octets)?, Paths::new(paths));
+    Some(KmaKey { id, peer, link, material, paths, created: now.wall, expires })
 }

@@ -198,6 +198,7 @@ impl<R: RandomSource> Bench<R> {
             self.prove(next.as_str(), key, RelayStep::Reserved);
         }
         let pad = KmaKey {
+            paths: itu_y3803::Paths::default(),
             id: reservation.pad,
             peer: km("here"),
             link: reservation.link,
@@ -578,6 +579,7 @@ fn a_relayed_key_is_used_when_its_destination_has_shown_that_it_has_it_and_not_b
     let incarnation = bench.manager.notes.incarnation;
     let context = words::step(incarnation, &km("here"), &km("west"), relay, &RelayStep::Reserve(reservation.clone()));
     let pad = KmaKey {
+        paths: itu_y3803::Paths::default(),
         id: reservation.pad,
         peer: km("here"),
         link: link("west"),
@@ -685,6 +687,7 @@ fn key_of_a_link_is_preferred_to_relayed_key() {
     let pool = pool_name(&km("here"), &km("east"), Sharing::ONE).expect("short names");
     for number in 0..3 {
         let key = KmaKey {
+            paths: itu_y3803::Paths::default(),
             id: KeyId::from_octets([number; 16]),
             peer: km("east"),
             link: pool.clone(),
