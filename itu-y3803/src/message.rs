@@ -239,8 +239,9 @@ pub struct RelayReservation {
     pub link: LinkId,
     /// The pad that the sender has set aside for this hop.
     pub pad: KeyId,
-    /// How much the source has of the key for this destination that it holds ready: 0 for none, 255 for all. Where link key is short,
-    /// those who have less come first.
+    /// How much key for this destination the source has left, where 255 is all that it wants to hold ready and 95 none; and less than
+    /// that, down to 0, the longer it has had none although it was asked for some. Where link key is short, those who have less come
+    /// first.
     pub spare: u8,
 }
 

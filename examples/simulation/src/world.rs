@@ -341,11 +341,11 @@ impl World {
         self.links.iter_mut().map(|link| link.report(now)).collect()
     }
 
-    /// How many bits of key all masters together could be given at once.
+    /// How many bits of key all masters together have ready, relayed key included.
     #[must_use]
     pub fn bits_ready(&self) -> u64 {
-        let keys = self.settings.load.pairs.iter().map(|&(master, slave)| self.keys_ready(master, slave) as u64);
-        keys.sum::<u64>() * u64::from(self.settings.load.size.bits())
+        let ready = |&(master, slave): &(usize, usize)| self.bits_ready_for(master, slave);
+        self.settings.load.pairs.iter().map(ready).sum()
     }
 
     /// The rate of a link is overridden from now on, or is again what it would be.

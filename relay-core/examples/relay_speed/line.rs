@@ -221,6 +221,7 @@ impl Line {
                 let octets = octets(&message) * places[0].abs_diff(places[1]) as u64;
                 match message.body {
                     Body::Offer(_) | Body::OfferAnswer(_) => self.offered += octets,
+                    Body::Hello(_) => {}
                     _ => self.told += octets,
                 }
                 self.messages.push_back((self.now + 1, node.clone(), to, message));
@@ -298,7 +299,7 @@ fn octets(message: &KmMessage) -> u64 {
         Body::Relay(relay) => {
             let step = match &relay.step {
                 RelayStep::Announce(said) => 1 + said.paths.iter().map(|nodes| path(nodes)).sum::<usize>() + 4 + 8 + 16,
-                RelayStep::Reserve(said) => 16 + 3 + path(&said.path) + 1 + 4 + 8 + text(said.link.as_str()) + 16,
+                RelayStep::Reserve(said) => 16 + 3 + path(&said.path) + 1 + 4 + 8 + text(said.link.as_str()) + 16 + 1,
                 RelayStep::Refused { at, .. } => text(at.as_str()) + 1,
                 RelayStep::Key { sealed, .. } => 4 + sealed.len() + 16,
                 RelayStep::Complete { .. } => 16,

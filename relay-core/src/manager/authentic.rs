@@ -110,7 +110,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// Takes link key out of the pool, for tags only.
     fn renew_tag_key(&mut self, now: Now, peer: &KmId) -> Result<bool, S::Error> {
-        let Some((link, id)) = self.choose_link_key(now, peer, 0, TAG_KEY_OCTETS, None) else { return Ok(false) };
+        let Some((link, id)) = self.choose_link_key(now, peer, 0, TAG_KEY_OCTETS) else { return Ok(false) };
         let Some(key) = self.take_outgoing(&link, id)? else { return Ok(false) };
         self.spend(Pool::Outgoing, &key, Use::Authentication);
         for event in [KeyEvent::Use, KeyEvent::Finish] {

@@ -18,7 +18,7 @@ use itu_y3803::{
 
 use super::collect::Collectable;
 use super::config::MAX_BLOCK_LIFE;
-use super::scarcity::Pair;
+use super::scarcity::{Pair, Taker};
 use super::{Event, KeyManager, Misbehaviour, Now, Use};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
@@ -74,14 +74,19 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for peer in slaves_at.keys() {
             let sharing = self.sharing(parties, peer);
             self.want_relayed(now, peer, sharing);
-            match self.choose_link_key(now, peer, 0, TAG_KEY_OCTETS + 1, Some(sharing)) {
-                // A relayed key is nobody else's.
-                Some((link, pad))
-                    if self.links[&link].is_relayed() || self.may_take(now, peer, &self.pair_with(peer), spare, 0) =>
-                {
-                    chosen.push((peer.clone(), link, pad));
+            let (own, pair) = (self.config.id.clone(), self.pair_with(peer));
+            let may_take = self.is_neighbour(peer) && self.may_take(now, peer, Taker { from: &own, pair: &pair, spare }, true);
+            let pad = if may_take { self.choose_link_key(now, peer, 0, TAG_KEY_OCTETS + 1) } else { None };
+            // A relayed key is nobody else's.
+            match pad.or_else(|| self.choose_relayed_key(now, peer, TAG_KEY_OCTETS + 1, sharing)) {
+                Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
+                None => {
+                    for (peer, ..) in chosen {
+                        let pair = self.pair_with(&peer);
+                        self.keep_waiting(now.instant, &peer, Taker { from: &own, pair: &pair, spare });
+                    }
+                    return Ok(Err(CannotBind::LinkKey));
                 }
-                _ => return Ok(Err(CannotBind::LinkKey)),
             }
         }
         // Keys that never leave this node cost no link key: without a limit their number has none.
@@ -101,7 +106,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             let Some(key) = self.take_outgoing(&link, pad)? else { return Ok(Err(CannotBind::LinkKey)) };
             self.spend(Pool::Outgoing, &key, Use::Supply);
             if !self.links.get(&link).is_some_and(super::Link::is_relayed) {
-                self.count_taken(&self.pair_with(&peer), &key);
+                self.count_taken(&peer, &self.pair_with(&peer), key.material.size().bits().into());
             }
             ways.extend(key.paths.iter().map(<[KmId]>::to_vec));
             pads.push((peer, link, pad, Pad::new(key)));

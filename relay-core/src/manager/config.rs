@@ -34,7 +34,7 @@ pub struct Config {
     /// lease keys of any size can be had; whoever does that asks the policy itself.
     pub policy: Option<Policy>,
     /// What pairs of key managers, the one that makes a key and the one that it is for, may take of the link key that leads on from
-    /// here, to each neighbour. All others come by how little they have left.
+    /// here, to each neighbour. All others come by how little they have left. Names are those that the neighbours say.
     pub entitlements: HashMap<(KmId, KmId), Entitlement>,
     /// Which key manager serves which application, of the whole network.
     pub applications: HashMap<ApplicationId, KmId>,
@@ -44,7 +44,8 @@ pub struct Config {
     pub qkd_keys_per_link_key: u32,
     /// The most QKD keys asked for at once; 99.
     pub draw_limit: u32,
-    /// A link with fewer link keys than this, ready or on their way, is filled up to `link_high`; 16.
+    /// A link with fewer link keys than this, ready or on their way, is filled up to `link_high`; 16. While somebody waits for key who
+    /// has less of it than others, these leave up to three quarters of so many.
     pub link_low: usize,
     /// See `link_low`; 32.
     pub link_high: usize,
@@ -124,7 +125,7 @@ pub struct Distant {
 /// What a pair of key managers may take of the link key to a neighbour. Rates are those of the last minute.
 #[derive(Clone, Copy, Debug)]
 pub struct Entitlement {
-    /// As long as it has taken less than this, in bit/s, it need leave nothing for others, however full its pool is; 0.
+    /// As long as it has taken less than this, in bit/s, it comes before all others, however full its pool is; 0.
     pub guaranteed: u64,
     /// It takes no more than this, in bit/s; no limit.
     pub highest: u64,

@@ -304,25 +304,24 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         [stored, offered, in_flight, tags, relays].into_iter().flatten().min().unwrap_or(newest)
     }
 
-    /// The oldest key of `at_least` so many octets of the fullest link to `peer` that has one, and more than `floor` of any length:
-    /// of QKD links, or else of the pool of key that is relayed like this.
-    pub(super) fn choose_link_key(
-        &self,
-        now: Now,
-        peer: &KmId,
-        floor: usize,
-        at_least: usize,
-        relayed: Option<Sharing>,
-    ) -> Option<(LinkId, KeyId)> {
+    /// The oldest key of `at_least` so many octets of the fullest QKD link to `peer` that has one, and more than `floor` of any length.
+    pub(super) fn choose_link_key(&self, now: Now, peer: &KmId, floor: usize, at_least: usize) -> Option<(LinkId, KeyId)> {
+        self.choose_key(now, peer, at_least, |link| !link.is_relayed() && link.outgoing.len() > floor)
+    }
+
+    /// The oldest key of so many octets of the pool of key that is relayed to `peer` like this. It cost a pad a hop, and other nodes have
+    /// seen it.
+    pub(super) fn choose_relayed_key(&self, now: Now, peer: &KmId, at_least: usize, like: Sharing) -> Option<(LinkId, KeyId)> {
+        self.choose_key(now, peer, at_least, |link| link.sharing() == Some(like))
+    }
+
+    fn choose_key(&self, now: Now, peer: &KmId, at_least: usize, fits: impl Fn(&Link) -> bool) -> Option<(LinkId, KeyId)> {
         if !self.is_up(peer) {
             return None;
         }
         let usable_until = now.wall.after(self.config.clock_skew);
-        let fits =
-            |link: &&Link| link.peer == *peer && (!link.is_relayed() || link.sharing() == relayed) && link.outgoing.len() > floor;
-        let mut links: Vec<_> = self.links.values().filter(fits).collect();
-        // Relayed key costs a pad a hop, and other nodes have seen it.
-        links.sort_by_key(|link| (link.is_relayed(), std::cmp::Reverse(link.outgoing.len())));
+        let mut links: Vec<_> = self.links.values().filter(|link| link.peer == *peer && fits(link)).collect();
+        links.sort_by_key(|link| std::cmp::Reverse(link.outgoing.len()));
         links.into_iter().find_map(|link| Some((link.id.clone(), link.next_pad(usable_until, at_least)?)))
     }
 

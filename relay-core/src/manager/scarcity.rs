@@ -1,15 +1,15 @@
 //! Who may take the link key that leads to a neighbour when it is short.
 //!
 //! Key is taken for pairs of key managers: those that share what it is for, be it relayed over this node or bound with the
-//! neighbour. While somebody was refused who has less left, the fuller the pool of a pair, the more it must leave, up to three
-//! quarters of [`Config::link_low`](super::Config::link_low); one that has had nothing for long, while somebody waits, may take the last. So pools run low together, those that are far apart like those next door, and all pairs are
-//! refused as often; and pairs that are behind find key at every hop at the same time, which one relay needs.
+//! neighbour. Each comes with how much it has left. While somebody waits who has less, the others leave some pads to it: the more
+//! they have, the more they leave, up to three quarters of [`Config::link_low`](super::Config::link_low). So pools run low together,
+//! those that are far apart like those next door; and those who are behind find pads at all hops at the same time, which a relay needs.
+//! Promising pads in turns does not do that: a promise at one hop would wait for one at the next. Neither does counting what each took
+//! at a link: whoever's way leads over it takes more there, without having more.
 //!
-//! How full its pool is the source of a relay says itself, and is believed by those who trust it with keys. What a pair may take
-//! whatever it says is limited by its [`Entitlement`].
-//!
-//! Neither to promise pads in turns nor to count what each pair took at one link does that: a promise at one hop waits for one at
-//! the next, and whose way leads over a link takes more there than others without having more.
+//! Who is the source of a relay, and how much it has left, is not proven to the nodes on the way: they believe the neighbour that
+//! it comes from. So each neighbour has so many places among those who wait, and a word of one neighbour does not change what another
+//! one said.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,27 +18,36 @@ use itu_y3803::message::RelayRefusal;
 use itu_y3803::{KmId, KmaKey, Parties, RandomSource};
 
 use super::config::Entitlement;
-use super::supply::SupplyPool;
-use super::{KeyManager, Now};
+use super::{Config, KeyManager, Now};
 use crate::store::KeyStore;
 
 /// What was taken is forgotten like this: of all that is remembered one part in so many, each second.
 const MEMORY: u32 = 64;
 const SECOND: Duration = Duration::from_secs(1);
-/// What is left is said in one octet: from here on up how full a pool is; below, how long it has had nothing while somebody waits.
+/// What is left is said in one octet: from here on up how full a pool is; below, how long it has had nothing although it was wanted.
 const SHORT: u8 = 95;
-/// Who was refused comes again within this time, if it still wants key.
-const WAITS: Duration = Duration::from_secs(20);
 /// Who waits longer is not told from who waits so long.
 const LONG: Duration = Duration::from_secs(60);
+/// So many pairs wait that come from one neighbour, or from here.
+const PLACES: usize = 256;
 
 /// The key manager that makes a key, and the one that it is for.
 pub(super) type Pair = (KmId, KmId);
 
+/// Who asks for a pad.
+#[derive(Clone, Copy)]
+pub(super) struct Taker<'a> {
+    /// The neighbour that asked, or this node.
+    pub(super) from: &'a KmId,
+    pub(super) pair: &'a Pair,
+    /// How much it has left.
+    pub(super) spare: u8,
+}
+
 /// Who wants link key that leads to one neighbour.
 pub(super) struct Takers {
-    /// Who was refused, when last, and what was left for it.
-    waiting: BTreeMap<Pair, (Instant, u8)>,
+    /// By where they come from: who was refused, when last, and what was left to it.
+    waiting: BTreeMap<KmId, BTreeMap<Pair, (Instant, u8)>>,
     /// How many bits those who have an [`Entitlement`] took of late.
     taken: BTreeMap<Pair, u64>,
     forgotten_until: Instant,
@@ -49,12 +58,17 @@ impl Takers {
         Self { waiting: BTreeMap::new(), taken: BTreeMap::new(), forgotten_until: now }
     }
 
-    fn forget(&mut self, now: Instant) {
+    /// Time has passed: who does not come again does not wait any more.
+    fn forget(&mut self, now: Instant, waits: Duration) {
         let seconds = now.saturating_duration_since(self.forgotten_until).as_secs();
+        if seconds == 0 {
+            return;
+        }
         self.forgotten_until += SECOND * u32::try_from(seconds).unwrap_or(0);
         for _ in 0..seconds.min(64 * u64::from(MEMORY)) {
             self.taken.values_mut().for_each(|bits| *bits -= bits.div_ceil(MEMORY.into()));
         }
+        self.waiting.values_mut().for_each(|from| from.retain(|_, (refused, _)| now < *refused + waits));
     }
 
     /// In bit/s, over the last minute.
@@ -63,108 +77,148 @@ impl Takers {
     }
 
     /// Whether somebody else waits who has less.
-    fn is_behind_others(&self, now: Instant, pair: &Pair, spare: u8) -> bool {
-        self.waiting.iter().any(|(other, (refused, left))| other != pair && *left < spare && now < *refused + WAITS)
+    fn others_come_first(&self, now: Instant, taker: Taker<'_>, waits: Duration) -> bool {
+        let before = |(refused, left): &(Instant, u8)| *left < taker.spare && now < *refused + waits;
+        self.waiting.values().flatten().any(|(pair, place)| before(place) && pair != taker.pair)
     }
 
-    fn note(&mut self, now: Instant, pair: &Pair, spare: u8, may_take: bool, most: usize) {
-        if may_take {
-            self.waiting.remove(pair);
+    fn wait(&mut self, now: Instant, taker: Taker<'_>) {
+        let places = self.waiting.entry(taker.from.clone()).or_default();
+        if let Some((refused, left)) = places.get_mut(taker.pair) {
+            // Several pools of one pair ask one after the other.
+            *left = if now < *refused + SECOND { taker.spare.min(*left) } else { taker.spare };
+            *refused = now;
             return;
         }
-        if self.waiting.len() >= most && !self.waiting.contains_key(pair) {
-            self.waiting.retain(|_, (refused, _)| now < *refused + WAITS);
+        if places.len() >= PLACES {
+            let last = places.iter().max_by_key(|(_, (_, left))| *left).map(|(pair, (_, left))| (pair.clone(), *left));
+            let Some((pair, _)) = last.filter(|(_, left)| *left > taker.spare) else { return };
+            places.remove(&pair);
         }
-        if self.waiting.len() < most || self.waiting.contains_key(pair) {
-            self.waiting.insert(pair.clone(), (now, spare));
+        places.insert(taker.pair.clone(), (now, taker.spare));
+    }
+
+    fn wait_no_more(&mut self, taker: Taker<'_>) {
+        if let Some(places) = self.waiting.get_mut(taker.from) {
+            places.remove(taker.pair);
         }
     }
 }
 
 impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
-    /// Sets aside a link key to `to` of so many octets for a relay between these two, if they may take one; leaves those that are for
-    /// this node's own use.
+    /// Sets aside a link key to `to` of so many octets for a relay, if this pair may take one; leaves those that are for this node's
+    /// own use.
     pub(super) fn take_for_relay(
         &mut self,
         now: Now,
         to: &KmId,
-        pair: &Pair,
-        spare: u8,
+        taker: Taker<'_>,
         at_least: usize,
     ) -> Result<Result<KmaKey, RelayRefusal>, S::Error> {
-        let floor = self.config.link_floor;
-        if !self.may_take(now, to, pair, spare, floor) {
+        if !self.may_take(now, to, taker, false) {
             return Ok(Err(RelayRefusal::NoKey));
         }
-        let Some((link, id)) = self.choose_link_key(now, to, floor, at_least, None) else {
-            let short = self.choose_link_key(now, to, floor, 0, None).is_some();
-            return Ok(Err(if short { RelayRefusal::ShortKey } else { RelayRefusal::NoKey }));
-        };
-        let Some(pad) = self.take_outgoing(&link, id)? else { return Ok(Err(RelayRefusal::NoKey)) };
-        self.count_taken(pair, &pad);
-        Ok(Ok(pad))
+        let floor = self.config.link_floor;
+        if let Some((link, id)) = self.choose_link_key(now, to, floor, at_least)
+            && let Some(pad) = self.take_outgoing(&link, id)?
+        {
+            return Ok(Ok(pad));
+        }
+        self.keep_waiting(now.instant, to, taker);
+        let short = self.choose_link_key(now, to, floor, 0).is_some();
+        Ok(Err(if short { RelayRefusal::ShortKey } else { RelayRefusal::NoKey }))
     }
 
-    /// Whether a pair whose pool is so full, of 255, may take a link key to `to`, of which `floor` are not for it.
-    pub(super) fn may_take(&mut self, now: Now, to: &KmId, pair: &Pair, spare: u8, floor: usize) -> bool {
-        let of_links = self.links.values().filter(|link| link.peer == *to && !link.is_relayed());
-        let stored = of_links.map(|link| link.outgoing.len()).sum::<usize>().saturating_sub(floor);
-        let config = &self.config;
+    /// Whether this pair may take a link key to `to`; if not, it waits from now on. What a link keeps for this node's `own` use is not
+    /// for relays; while the link makes key it is filled up first, else nobody would have it.
+    pub(super) fn may_take(&mut self, now: Now, to: &KmId, taker: Taker<'_>, own: bool) -> bool {
+        let floor = self.config.link_floor;
+        let (mut stored, mut free, mut makes_key) = (0, 0, false);
+        for link in self.links.values().filter(|link| link.peer == *to && !link.is_relayed()) {
+            stored += link.outgoing.len();
+            free += link.outgoing.len().saturating_sub(floor);
+            makes_key |= link.agreed.is_some_and(|agreed| now.instant < agreed + self.config.give_up);
+        }
+        let (config, waits) = (&self.config, waits(&self.config));
         let takers = self.takers.entry(to.clone()).or_insert_with(|| Takers::new(now.instant));
-        takers.forget(now.instant);
-        let behind = takers.is_behind_others(now.instant, pair, spare);
-        let leaves = if behind { config.link_low * 3 / 4 * usize::from(spare) / 255 } else { 0 };
-        let Entitlement { guaranteed, highest } = config.entitlements.get(pair).copied().unwrap_or_default();
-        let rate = takers.rate(pair);
-        let may_take = rate < highest && (stored > leaves || rate < guaranteed && stored > 0);
-        takers.note(now.instant, pair, spare, may_take, config.max_passing);
+        takers.forget(now.instant, waits);
+        let Entitlement { guaranteed, highest } = config.entitlements.get(taker.pair).copied().unwrap_or_default();
+        let rate = takers.rate(taker.pair);
+        if rate >= highest {
+            // Nobody leaves anything to it.
+            takers.wait_no_more(taker);
+            return false;
+        }
+        // Who has less than it is entitled to comes before all others.
+        let taker = if rate < guaranteed { Taker { spare: 0, ..taker } } else { taker };
+        let leaves = if takers.others_come_first(now.instant, taker, waits) {
+            config.link_low * 3 / 4 * usize::from(taker.spare) / 255
+        } else {
+            0
+        };
+        let nobody_elses = own && stored > 0 && free == 0 && (leaves == 0 || !makes_key);
+        let may_take = free > leaves || nobody_elses;
+        if may_take {
+            takers.wait_no_more(taker);
+        } else {
+            takers.wait(now.instant, taker);
+        }
         may_take
     }
 
-    pub(super) fn count_taken(&mut self, pair: &Pair, pad: &KmaKey) {
-        // Nobody else is looked at, so there are as many as settings name.
-        if self.config.entitlements.contains_key(pair)
-            && let Some(takers) = self.takers.get_mut(&pad.peer)
-        {
-            *takers.taken.entry(pair.clone()).or_insert(0) += u64::from(pad.material.size().bits());
+    /// A pad that this pair might take, or took, did not help: it still waits.
+    pub(super) fn keep_waiting(&mut self, now: Instant, to: &KmId, taker: Taker<'_>) {
+        if let Some(takers) = self.takers.get_mut(to) {
+            takers.wait(now, taker);
         }
     }
 
-    /// A pad that this pair took is put back.
-    pub(super) fn count_put_back(&mut self, pair: &Pair, pad: &KmaKey) {
-        let taken = self.takers.get_mut(&pad.peer).and_then(|takers| takers.taken.get_mut(pair));
-        if let Some(taken) = taken {
-            *taken = taken.saturating_sub(u64::from(pad.material.size().bits()));
+    /// A pad was used for this pair.
+    pub(super) fn count_taken(&mut self, to: &KmId, pair: &Pair, bits: u64) {
+        // Nobody else is looked at, so there are as many as settings name.
+        if self.config.entitlements.contains_key(pair)
+            && let Some(takers) = self.takers.get_mut(to)
+        {
+            *takers.taken.entry(pair.clone()).or_insert(0) += bits;
         }
     }
 
     /// What is left for these parties.
     pub(super) fn spare_of(&self, now: Now, parties: &Parties) -> u8 {
-        self.pools.get(parties).map_or(0, |pool| match pool.short_since() {
-            Some(since) => waiting(now.instant, since),
-            None => ready(pool.octets_coming(), self.config.pool_high),
-        })
+        let Some(pool) = self.pools.get(parties) else { return SHORT };
+        match pool.short_since() {
+            Some(since) => wanting(now.instant, since),
+            None => ready(pool.octets_coming(), pool.mark(self.config.pool_high)),
+        }
     }
 
     /// What is left for all parties together that share key with another node, relayed key included.
     pub(super) fn spare_with(&self, now: Now, peer: &KmId) -> u8 {
-        let with_peer = |parties: &Parties| parties.slaves().iter().any(|slave| self.home(slave) == Some(peer));
-        let pools = || self.pools.iter().filter(|(parties, _)| with_peer(parties)).map(|(_, pool)| pool);
-        if let Some(since) = pools().filter_map(SupplyPool::short_since).min() {
-            return waiting(now.instant, since);
+        let (mut short, mut held, mut wanted) = (None, 0, 0_usize);
+        for pool in self.pools.values().filter(|pool| pool.is_with(peer)) {
+            short = short.into_iter().chain(pool.short_since()).min();
+            held += pool.octets_coming();
+            wanted = wanted.saturating_add(pool.mark(self.config.pool_high));
         }
-        let held = pools().map(SupplyPool::octets_coming).sum::<usize>();
-        let target = pools().count().saturating_mul(self.config.pool_high);
-        let relayed = self.links.values().filter(|link| link.peer == *peer && link.is_relayed());
-        let (relayed, pools) = relayed.fold((0, 0), |(octets, pools), link| (octets + link.level().1, pools + 1));
-        let full =
-            pools * self.config.relay_high * self.config.qkd_keys_per_link_key as usize * self.config.qkd_key_size.octets();
-        ready(held + relayed, target.saturating_add(full))
+        if let Some(since) = short {
+            return wanting(now.instant, since);
+        }
+        let link_key = self.config.qkd_keys_per_link_key as usize * self.config.qkd_key_size.octets();
+        for link in self.links.values().filter(|link| link.peer == *peer && link.is_relayed()) {
+            held += link.level().1 + self.relays.coming(&link.id) * link_key;
+            wanted = wanted.saturating_add(self.config.relay_high * link_key);
+        }
+        ready(held, wanted)
     }
 }
 
-/// Somebody waits for key since then.
-fn waiting(now: Instant, since: Instant) -> u8 {
+/// Who was refused comes again within this time, if it still wants key: relays pause for no longer.
+fn waits(config: &Config) -> Duration {
+    (config.draw_pause * 100).max(config.give_up * 2)
+}
+
+/// Key has been wanted since then, and there was none.
+fn wanting(now: Instant, since: Instant) -> u8 {
     let waited = now.saturating_duration_since(since).as_secs().min(LONG.as_secs());
     SHORT - (u64::from(SHORT) * waited / LONG.as_secs()) as u8
 }

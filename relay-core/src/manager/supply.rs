@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
-use itu_y3803::{KeyId, KeySize, KsaKey, Parties, RandomSource};
+use itu_y3803::{KeyId, KeySize, KmId, KsaKey, Parties, RandomSource};
 
 use super::bind::CannotBind;
 use super::config::MAX_BLOCK_LIFE;
@@ -31,6 +31,10 @@ pub(super) struct SupplyPool {
     used: usize,
     last_used: Instant,
     last_bound: Instant,
+    /// Since when orders came that there was too little for, and nothing was bound.
+    short_since: Option<Instant>,
+    /// The key managers of the slaves.
+    homes: Vec<KmId>,
     /// Blocks that were refused in a row, and until when no other is tried: the next would be refused as well, and burn a pad.
     refused: u32,
     not_before: Option<Instant>,
@@ -111,16 +115,25 @@ impl SupplyPool {
         self.orders.front().is_some_and(|order| missing(order).saturating_add(waiting) > self.binding_octets)
     }
 
-    /// When key was last bound, if there is less than is waited for.
+    /// Since when somebody has wanted key in vain.
     pub(super) fn short_since(&self) -> Option<Instant> {
-        self.is_short().then_some(self.last_bound)
+        self.short_since
     }
 
-    /// Whether less is ready and coming than this mark. What is ready grows with use, and is all there at once for those who were
-    /// announced: whoever asks for one key only does not cost the link key of many.
+    /// Whether some of its slaves are at this node.
+    pub(super) fn is_with(&self, node: &KmId) -> bool {
+        self.homes.contains(node)
+    }
+
+    /// How much is to be ready, in octets. What is ready grows with use, and is all there at once for those who were announced: whoever
+    /// asks for one key only does not cost the link key of many.
+    pub(super) fn mark(&self, most: usize) -> usize {
+        if self.prepared { most } else { most.min(self.used) }
+    }
+
+    /// Whether less is ready and coming than this mark.
     fn wants_more(&self, mark: usize) -> bool {
-        let mark = if self.prepared { mark } else { mark.min(self.used) };
-        self.octets_coming() < mark || self.is_short()
+        self.octets_coming() < self.mark(mark) || self.is_short()
     }
 }
 
@@ -235,6 +248,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 None => {
                     if let Some(pool) = self.pools.get_mut(parties) {
                         pool.orders.push_front(order);
+                        pool.short_since.get_or_insert(now.instant);
                     }
                     break;
                 }
@@ -378,7 +392,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             let active = pool.prepared || !pool.orders.is_empty() || now.instant < pool.last_used + self.config.idle;
             pool.not_before = pool.not_before.filter(|until| *until > now.instant);
             if !active {
-                pool.used = 0;
+                (pool.used, pool.short_since) = (0, None);
             }
             if !active || !pool.wants_more(self.config.pool_high) {
                 pool.filling = false;
@@ -412,19 +426,25 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     fn pool(&mut self, now: Now, parties: &Arc<Parties>) -> &mut SupplyPool {
         let open = self.empty_lease();
-        self.pools.entry(Arc::clone(parties)).or_insert_with(|| SupplyPool {
-            ready: Ready::default(),
-            open,
-            written_back: Vec::new(),
-            binding_octets: 0,
-            orders: VecDeque::new(),
-            prepared: false,
-            used: 0,
-            last_used: now.instant,
-            last_bound: now.instant,
-            refused: 0,
-            not_before: None,
-            filling: true,
+        let applications = &self.config.applications;
+        self.pools.entry(Arc::clone(parties)).or_insert_with(|| {
+            let homes = parties.slaves().iter().filter_map(|slave| applications.get(slave).cloned()).collect();
+            SupplyPool {
+                ready: Ready::default(),
+                open,
+                written_back: Vec::new(),
+                binding_octets: 0,
+                orders: VecDeque::new(),
+                prepared: false,
+                used: 0,
+                last_used: now.instant,
+                last_bound: now.instant,
+                short_since: None,
+                homes,
+                refused: 0,
+                not_before: None,
+                filling: true,
+            }
         })
     }
 
@@ -464,6 +484,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn bound_at_last(&mut self, parties: &Parties, now: Now) {
         if let Some(pool) = self.pools.get_mut(parties) {
             (pool.refused, pool.not_before, pool.last_bound) = (0, None, now.instant);
+            pool.short_since = pool.is_short().then_some(now.instant);
         }
     }
 

@@ -74,13 +74,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             ));
         }
     }
+    println!("Demand, delivered, made anew: parts of the optimum; what pools lost of blocks and relayed key is not made anew.");
     println!(
-        "Demand, delivered, made anew: parts of the optimum; what the pools of the applications lost is not made anew. Least served:"
+        "Least served: of all pairs, the part of its orders that was not refused. Hops: of relayed keys. Spent: link key, tags"
     );
     println!(
-        "of all pairs, the part of its orders that was not refused. Hops: of relayed keys. Spent: link key, tags and all, for a bit"
+        "and all, for a bit that a link carried. Left: what links and modules had more, or less, at the end, in parts of what"
     );
-    println!("that a link carried. Left: what links and modules had more, or less, at the end, in parts of what they made.");
+    println!("they made.");
     if missed.is_empty() { Ok(()) } else { Err(Failure::Condition(missed.join("; "))) }
 }
 
@@ -138,7 +139,8 @@ fn measure(arguments: &Arguments, topology: &Topology, optimum: f64, part: f64) 
 pub(super) fn least_served(after: &[[u64; 2]], before: &[[u64; 2]]) -> f64 {
     let served = after.iter().zip(before).map(|(after, before)| {
         let [served, refused] = [0, 1].map(|at| (after[at] - before[at]) as f64);
-        served / (served + refused).max(1.0)
+        // Who asked for nothing was not refused.
+        if served + refused == 0.0 { 1.0 } else { served / (served + refused) }
     });
     served.fold(1.0, f64::min)
 }

@@ -24,8 +24,8 @@ pub(super) struct Arguments {
     /// The demand at which shortage is shared, in parts of the optimum of the whole network.
     #[arg(long, default_value_t = 0.8)]
     full_demand: f64,
-    /// At the full demand, what part of its orders every pair has to be given, against the mean of all.
-    #[arg(long, default_value_t = 0.25)]
+    /// At the full demand, what part every pair has to be given of what each could have if all had the same.
+    #[arg(long, default_value_t = 0.5)]
     least_share: f64,
     /// For how many virtual seconds after each cut.
     #[arg(long, default_value_t = 300)]
@@ -55,11 +55,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let refused = residual.iter().map(|[_, refused]| refused).sum::<u64>();
         let served = residual.iter().map(|[served, _]| served).sum::<u64>();
         let [given, not_given] = [0, 1].map(|at| full.iter().map(|pair| pair[at]).sum::<u64>() as f64);
-        let (mean, least) = (given / (given + not_given), least_served(&full, &vec![[0; 2]; full.len()]));
+        let (mean, least) = (given / (given + not_given).max(1.0), least_served(&full, &vec![[0; 2]; full.len()]));
         if refused > 0 {
             short.push(name.clone());
         }
-        if least < arguments.least_share * mean {
+        if least < arguments.least_share * (left / arguments.full_demand).min(1.0) {
             unfair.push(name.clone());
         }
         table.row([
@@ -84,7 +84,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if !unfair.is_empty() {
         let share = arguments.least_share;
-        broken.push(format!("shortage was not shared without {}: a pair got less than {share} of the mean", unfair.join(", ")));
+        broken.push(format!(
+            "shortage was not shared without {}: a pair got less than {share} of an even share",
+            unfair.join(", ")
+        ));
     }
     if broken.is_empty() { Ok(()) } else { Err(Failure::Condition(broken.join("; "))) }
 }

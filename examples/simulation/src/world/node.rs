@@ -276,14 +276,26 @@ impl World {
         engines.map_or(0, |engines| 8 * engines.key_manager.link_level(&self.links[link].id).1 as u64)
     }
 
-    /// How many keys a master could be given at once: those ready, and those that the pool of relayed key gives.
+    /// How many keys a master could be given at once: those ready, and those that pools of relayed key and links give.
     pub(super) fn keys_ready(&self, master: usize, slave: usize) -> usize {
-        let Some(engines) = &self.nodes[master].engines else { return 0 };
+        let Some((keys, engines)) = self.ready(master, slave) else { return 0 };
+        keys + engines.key_manager.level_to(&self.nodes[slave].id) / self.settings.load.size.octets()
+    }
+
+    /// The same in bits, without the key of links, which is not for this pair alone.
+    pub(super) fn bits_ready_for(&self, master: usize, slave: usize) -> u64 {
+        let Some((keys, engines)) = self.ready(master, slave) else { return 0 };
+        let of_links = self.neighbours[master].iter().filter(|(peer, _)| *peer == slave);
+        let of_links: usize = of_links.map(|&(_, link)| engines.key_manager.link_level(&self.links[link].id).1).sum();
+        let relayed = engines.key_manager.level_to(&self.nodes[slave].id) - of_links;
+        (8 * relayed) as u64 + keys as u64 * u64::from(self.settings.load.size.bits())
+    }
+
+    fn ready(&self, master: usize, slave: usize) -> Option<(usize, &Engines)> {
+        let engines = self.nodes[master].engines.as_ref()?;
         let [a, b] = [master, slave].map(|node| self.nodes[node].application.clone());
-        let Some(parties) = Parties::new(a, vec![b]) else { return 0 };
-        let size = self.settings.load.size;
-        let pool = engines.key_manager.level_to(&self.nodes[slave].id);
-        engines.key_manager.keys_ready(&parties, size) + pool / size.octets()
+        let parties = Parties::new(a, vec![b])?;
+        Some((engines.key_manager.keys_ready(&parties, self.settings.load.size), engines))
     }
 
     fn set_timer(&mut self, node: usize, which: usize, due: Option<Instant>) {

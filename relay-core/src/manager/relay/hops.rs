@@ -5,6 +5,7 @@ use std::time::Instant;
 use itu_y3803::message::{Body, MAX_SEALED_OCTETS, RelayMessage, RelayRefusal, RelayReservation, RelayStep};
 use itu_y3803::{Incarnation, KeyEvent, KeyId, KmId, KmaKey, RandomSource};
 
+use super::super::scarcity::Taker;
 use super::super::{KeyManager, Misbehaviour, Now, Use};
 use super::source::{ends, overhead};
 use super::{Sharing, is_path, words};
@@ -105,7 +106,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let Some(sharing) = Sharing::new(*needed, *of).filter(|_| (1..=*of).contains(&reservation.part)) else {
             return Ok(Err(RelayRefusal::BadPath));
         };
-        self.supersede(from, reservation)?;
+        self.supersede(now, from, reservation)?;
         if self.relays.passing.values().filter(|passing| passing.from == *from).count() >= self.config.max_passing {
             return Ok(Err(RelayRefusal::TooMany));
         }
@@ -123,20 +124,22 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         if !self.is_up(next) {
             return Ok(Err(RelayRefusal::NoConnection));
         }
-        let pad = match self.take_for_relay(now, next, &ends(path), reservation.spare, TAG_KEY_OCTETS + octets)? {
+        let taker = Taker { from, pair: &ends(path), spare: reservation.spare };
+        let pad = match self.take_for_relay(now, next, taker, TAG_KEY_OCTETS + octets)? {
             Ok(pad) => pad,
             Err(reason) => return Ok(Err(reason)),
         };
         let onward = RelayReservation { hop: reservation.hop + 1, link: pad.link.clone(), pad: pad.id, ..reservation.clone() };
         if !self.send_step(now, next, relay, RelayStep::Reserve(onward.clone()))? {
-            self.put_pad_back(path, pad)?;
+            self.keep_waiting(now.instant, next, taker);
+            self.put_back(pad)?;
             return Ok(Err(RelayRefusal::NoKey));
         }
         Ok(Ok(Some(Onward { to: next.clone(), reservation: onward, pad: Some(pad) })))
     }
 
     /// A neighbour that names a pad again has given up what it named it for before, and what was set aside for that is free.
-    fn supersede(&mut self, from: &KmId, reservation: &RelayReservation) -> Result<(), S::Error> {
+    fn supersede(&mut self, now: Now, from: &KmId, reservation: &RelayReservation) -> Result<(), S::Error> {
         let same = |passing: &Passing| {
             let former = &passing.reservation;
             passing.from == *from
@@ -144,7 +147,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 && passing.stage != Stage::Done
         };
         let former = self.relays.passing.iter().find(|(_, passing)| same(passing)).map(|(&relay, _)| relay);
-        former.map_or(Ok(()), |relay| self.drop_passing(relay))
+        former.map_or(Ok(()), |relay| self.drop_passing(now, relay))
     }
 
     /// The source has announced this key: parts that came before its word can go on.
@@ -190,7 +193,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     ) -> Result<(), S::Error> {
         let Some(passing) = self.relays.passing.get(&relay).filter(|passing| passing.is_onward(from)) else { return Ok(()) };
         let back = passing.from.clone();
-        self.drop_passing(relay)?;
+        self.drop_passing(now, relay)?;
         self.refuse_relay(now, &back, relay, at, reason)
     }
 
@@ -216,10 +219,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Some(Completed { give_up, relay, from, to: onward.to })
     }
 
-    pub(super) fn drop_passing(&mut self, relay: KeyId) -> Result<(), S::Error> {
-        let Some(Passing { onward: Some(onward), .. }) = self.relays.passing.remove(&relay) else { return Ok(()) };
+    pub(super) fn drop_passing(&mut self, now: Now, relay: KeyId) -> Result<(), S::Error> {
+        let Some(Passing { from, onward: Some(onward), .. }) = self.relays.passing.remove(&relay) else { return Ok(()) };
         match onward.pad {
-            Some(pad) => self.put_pad_back(&onward.reservation.path, pad)?,
+            Some(pad) => {
+                let RelayReservation { path, spare, .. } = &onward.reservation;
+                self.keep_waiting(now.instant, &onward.to, Taker { from: &from, pair: &ends(path), spare: *spare });
+                self.put_back(pad)?;
+            }
             None => self.link_key_event(Pool::Outgoing, onward.reservation.pad, KeyEvent::Burn),
         }
         Ok(())
@@ -241,13 +248,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let context = words::step(sender, from, &self.config.id, relay, &RelayStep::Reserve(came.clone()));
         let Some(pad) = self.take_incoming(&came)? else {
             // The source has given it up since.
-            return self.drop_passing(relay);
+            return self.drop_passing(now, relay);
         };
         let fits = sealed.len() == came.octets as usize;
         let pad = Pad::new(pad).shortened_to(sealed.len()).ok().filter(|_| fits);
         let Some(material) = pad.and_then(|pad| pad.open(&context, &Sealed { octets: sealed, tag }).ok()) else {
             self.misbehaviour(from, Misbehaviour::WrongTag);
-            self.drop_passing(relay)?;
+            self.drop_passing(now, relay)?;
             return self.refuse_relay(now, from, relay, self.config.id.clone(), RelayRefusal::BadPad);
         };
         let Some(passing) = self.relays.passing.get_mut(&relay) else { return Ok(()) };

@@ -73,6 +73,11 @@ impl Relays {
         bundles.chain(passing).chain(expected).min()
     }
 
+    /// How many keys from here are under way to this pool.
+    pub(super) fn coming(&self, pool: &LinkId) -> usize {
+        self.bundles.values().filter(|bundle| bundle.pool == *pool).count()
+    }
+
     /// The lowest link key of this link that the other end must keep for a relay, or relayed key that it may yet be told to use.
     pub(super) fn lowest_in_use(&self, link: &LinkId) -> Option<KeyId> {
         let keys = self.bundles.iter().filter(|(_, bundle)| bundle.pool == *link).map(|(&id, _)| id);
@@ -147,7 +152,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let passing = &self.relays.passing;
         let over: Vec<_> = passing.iter().filter(|(_, passing)| passing.give_up <= now.instant).map(|(&id, _)| id).collect();
         for relay in over {
-            self.drop_passing(relay)?;
+            self.drop_passing(now, relay)?;
         }
         self.relays.completed.retain(|completed| completed.give_up > now.instant);
         self.relays.expected.retain(|_, expected| expected.give_up > now.instant);
@@ -167,7 +172,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let passing = self.relays.passing.iter_mut();
         let concerned: Vec<_> = passing.filter_map(|(&relay, passing)| passing.burn_pad_for(peer).then_some(relay)).collect();
         for relay in concerned {
-            self.drop_passing(relay)?;
+            self.drop_passing(now, relay)?;
         }
         self.relays.expected.retain(|_, expected| expected.source() != peer);
         Ok(())

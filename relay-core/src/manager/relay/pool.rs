@@ -118,7 +118,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.links.values().filter(|link| !link.is_relayed()).map(|link| link.peer.clone()).collect();
         for link in self.links.values_mut() {
             let Some(relayed) = &mut link.relayed else { continue };
-            let coming = self.relays.bundles.values().filter(|bundle| bundle.pool == link.id).count();
+            let coming = self.relays.coming(&link.id);
             let up = self.peers.get(&link.peer).is_some_and(super::super::peers::Peer::is_known_and_up);
             relayed.pause = relayed.pause.filter(|until| *until > now.instant);
             let wanted = relayed.wanted.is_some_and(|at| now.instant < at + self.config.idle);
@@ -147,7 +147,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// Starts as many relays along these paths as the pool wants.
     pub(in super::super) fn route(&mut self, now: Now, pool: &LinkId, mut paths: Vec<Vec<KmId>>) -> Result<(), S::Error> {
-        let coming = self.relays.bundles.values().filter(|bundle| bundle.pool == *pool).count();
+        let coming = self.relays.coming(pool);
         let Some(link) = self.links.get_mut(pool) else { return Ok(()) };
         let missing = self.config.relay_high.saturating_sub(link.outgoing.len() + coming);
         let Some(relayed) = &mut link.relayed else { return Ok(()) };

@@ -8,7 +8,7 @@ use itu_y3803::{KeyEvent, KeyId, KeyMaterial, KeySize, KmId, KmaKey, LinkId, Pat
 use subtle::ConstantTimeEq;
 
 use super::super::links::Spent;
-use super::super::scarcity::Pair;
+use super::super::scarcity::{Pair, Taker};
 use super::super::{Event, KeyManager, Misbehaviour, Now, Use};
 use super::{COMPLETION_OCTETS, Sharing, words};
 use crate::pad::{Pad, TAG_KEY_OCTETS};
@@ -56,10 +56,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         // Something must be left beside the tags, on the way and of blocks.
         let shortest = overhead(sharing) + 2 * TAG_KEY_OCTETS + 1;
         let spare = self.spare_with(now, paths.first().and_then(|path| path.last()).unwrap_or(&self.config.id));
-        let mut pads = Vec::new();
+        let (own, mut pads) = (self.config.id.clone(), Vec::new());
         for path in paths {
-            let Ok(pad) = self.take_for_relay(now, &path[1], &ends(path), spare, shortest)? else {
-                self.put_all_back(paths, pads)?;
+            let Ok(pad) = self.take_for_relay(now, &path[1], Taker { from: &own, pair: &ends(path), spare }, shortest)? else {
+                self.put_all_back(now, paths, spare, pads)?;
                 return Ok(false);
             };
             pads.push(pad);
@@ -98,7 +98,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             if !self.send_step(now, &part.reservation.path[1], *relay, RelayStep::Reserve(part.reservation.clone()))? {
                 // Who has been told already frees its pads in time.
                 let pads = parts.into_iter().filter_map(|(_, part)| part.pad).collect();
-                self.put_all_back(&paths, pads)?;
+                self.put_all_back(now, &paths, spare, pads)?;
                 return Ok(false);
             }
         }
@@ -117,14 +117,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(true)
     }
 
-    fn put_all_back(&mut self, paths: &[Vec<KmId>], pads: Vec<KmaKey>) -> Result<(), S::Error> {
-        pads.into_iter().zip(paths).try_for_each(|(pad, path)| self.put_pad_back(path, pad))
-    }
-
-    /// A pad that was set aside for a relay on this path, and not used.
-    pub(super) fn put_pad_back(&mut self, path: &[KmId], pad: KmaKey) -> Result<(), S::Error> {
-        self.count_put_back(&ends(path), &pad);
-        self.put_back(pad)
+    fn put_all_back(&mut self, now: Now, paths: &[Vec<KmId>], spare: u8, pads: Vec<KmaKey>) -> Result<(), S::Error> {
+        let own = self.config.id.clone();
+        for (pad, path) in pads.into_iter().zip(paths) {
+            self.keep_waiting(now.instant, &path[1], Taker { from: &own, pair: &ends(path), spare });
+            self.put_back(pad)?;
+        }
+        Ok(())
     }
 
     /// All nodes of one path have set a pad aside; when those of all have, the key goes.
@@ -171,6 +170,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         material: &KeyMaterial,
     ) {
         let (octets, spent) = (reservation.octets as usize, Spent::of(&pad));
+        self.count_taken(to, &ends(&reservation.path), pad.material.size().bits().into());
         let context = words::step(self.notes.incarnation, &self.config.id, to, relay, &RelayStep::Reserve(reservation));
         self.spent(Pool::Outgoing, &spent, Use::Relay);
         self.link_key_event(Pool::Outgoing, spent.id, KeyEvent::Use);
@@ -236,7 +236,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         }
         bundle.parts.remove(&relay);
         let path = self.relays.outbound.get(&relay).map(|part| part.reservation.path.clone()).unwrap_or_default();
-        self.drop_outbound(relay)?;
+        self.drop_outbound(now, relay)?;
         self.event(Event::NotRelayed { key, path, at, reason });
         Ok(())
     }
@@ -245,7 +245,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn bundle_failed(&mut self, now: Now, key: KeyId, at: KmId, reason: RelayRefusal) -> Result<(), S::Error> {
         let Some(bundle) = self.relays.bundles.remove(&key) else { return Ok(()) };
         for &relay in &bundle.parts {
-            self.drop_outbound(relay)?;
+            self.drop_outbound(now, relay)?;
         }
         self.link_key_event(Pool::Outgoing, key, KeyEvent::Burn);
         let hop = |path: &Vec<KmId>| {
@@ -277,10 +277,15 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         keys.into_iter().try_for_each(|key| self.bundle_failed(now, key, self.config.id.clone(), RelayRefusal::NoConnection))
     }
 
-    fn drop_outbound(&mut self, relay: KeyId) -> Result<(), S::Error> {
+    fn drop_outbound(&mut self, now: Now, relay: KeyId) -> Result<(), S::Error> {
         let Some(part) = self.relays.outbound.remove(&relay) else { return Ok(()) };
         match part.pad {
-            Some(pad) => self.put_pad_back(&part.reservation.path, pad)?,
+            Some(pad) => {
+                let RelayReservation { path, spare, .. } = &part.reservation;
+                let own = self.config.id.clone();
+                self.keep_waiting(now.instant, &pad.peer, Taker { from: &own, pair: &ends(path), spare: *spare });
+                self.put_back(pad)?;
+            }
             None => self.link_key_event(Pool::Outgoing, part.reservation.pad, KeyEvent::Burn),
         }
         Ok(())

@@ -276,6 +276,16 @@ impl<R: RandomSource> Bench<R> {
     }
 }
 
+impl<R: RandomSource> Bench<R> {
+    /// Whether a relay over here goes on to east with its pad.
+    fn goes_on(&mut self, number: u64, nodes: &[&str], spare: u8) -> bool {
+        let key = life(nodes[0]).key_id(1_000 + number);
+        let (reservation, pad) = self.reservation(key, nodes);
+        self.relay_under(key, RelayReservation { spare, ..reservation }, pad, 5);
+        steps(std::mem::take(&mut self.last), "east").iter().any(|step| matches!(step, RelayStep::Key { .. }))
+    }
+}
+
 /// What is relayed, the same octet all over.
 fn material(octet: u8) -> KeyMaterial {
     KeyMaterial::from_octets(vec![octet; OCTETS]).expect("whole octets")
@@ -676,29 +686,108 @@ fn no_pad_is_taken_that_the_next_node_may_have_deleted_by_its_clock() {
     let late = config.link_key_life - config.clock_skew;
     for (time, there) in [(Duration::ZERO, true), (late - Duration::from_millis(1), true), (late, false)] {
         let now = Now { instant: bench.now.instant + time, wall: bench.now.wall.after(time) };
-        assert_eq!(bench.manager.choose_link_key(now, &km("east"), 0, 1, None).is_some(), there, "after {time:?}");
+        assert_eq!(bench.manager.choose_link_key(now, &km("east"), 0, 1).is_some(), there, "after {time:?}");
     }
 }
 
-#[test]
-fn key_of_a_link_is_preferred_to_relayed_key() {
-    let mut bench = bench_with(|config| config.distant.push(Distant { peer: km("east"), sharing: Sharing::ONE }));
-    bench.outgoing("east", 1);
+/// Red at this node may share key with blue at east, by the link, of which two keys are for this node itself, or by relayed key.
+fn bench_with_blue(relayed: u8) -> Bench<impl RandomSource> {
+    let mut bench = bench_with(|config| {
+        config.distant.push(Distant { peer: km("east"), sharing: Sharing::ONE });
+        let home = |(id, at): (&str, &str)| (itu_y3803::ApplicationId::new(id).expect("valid"), km(at));
+        config.applications = [("red", "here"), ("blue", "east")].map(home).into();
+        (config.link_low, config.link_floor) = (8, 2);
+    });
     let pool = pool_name(&km("here"), &km("east"), Sharing::ONE).expect("short names");
-    for number in 0..3 {
+    for number in 0..relayed {
         let key = KmaKey {
-            paths: itu_y3803::Paths::default(),
             id: KeyId::from_octets([number; 16]),
             peer: km("east"),
             link: pool.clone(),
             material: material(number),
+            paths: itu_y3803::Paths::default(),
             created: bench.now.wall,
             expires: WallTime::NEVER,
         };
         bench.manager.links.get_mut(&pool).expect("of the settings").insert_outgoing(&key);
+        bench.manager.put(StoredKey::Outgoing(key)).expect("a store in memory does not fail");
     }
-    let chosen = bench.manager.choose_link_key(bench.now, &km("east"), 0, 1, Some(Sharing::ONE));
-    assert_eq!(chosen.expect("enough").0, link("east"));
+    bench
+}
+
+impl<R: RandomSource> Bench<R> {
+    /// Red asks for a key for blue. The link of the pad that it is bound under, if there is one.
+    fn bind_for_blue(&mut self) -> Option<LinkId> {
+        let [red, blue] = ["red", "blue"].map(|id| itu_y3803::ApplicationId::new(id).expect("valid"));
+        let parties = itu_y3803::Parties::new(red, vec![blue]).expect("one slave");
+        let (number, size) = (std::num::NonZeroU32::MIN, KeySize::BITS_256);
+        bound_under(self.input(Input::Supply { order: crate::OrderId(1), parties, number, size }))
+    }
+}
+
+fn bound_under(outputs: Vec<Output>) -> Option<LinkId> {
+    sent(outputs, "east").into_iter().find_map(|body| match body {
+        Body::SupplyNotification(told) => Some(told.link),
+        _ => None,
+    })
+}
+
+#[test]
+fn key_of_a_link_is_preferred_to_relayed_key() {
+    let mut bench = bench_with_blue(3);
+    bench.outgoing("east", 1);
+    assert_eq!(bench.bind_for_blue(), Some(link("east")));
+}
+
+#[test]
+fn who_leaves_key_of_a_link_to_others_takes_relayed_key_instead() {
+    let mut bench = bench_with_blue(3);
+    bench.outgoing("east", 2);
+    assert!(!bench.sets_aside(1, &FAR_TO_EAST, 0));
+    assert_eq!(bench.bind_for_blue(), pool_name(&km("here"), &km("east"), Sharing::ONE));
+}
+
+#[test]
+fn what_a_link_keeps_for_its_own_use_is_used_when_it_makes_no_more() {
+    let mut bench = bench_with_blue(0);
+    bench.outgoing("east", 2);
+    assert!(!bench.sets_aside(1, &FAR_TO_EAST, 0));
+    assert_eq!(bench.bind_for_blue(), None, "the link may soon have one for those who have less");
+    let give_up = bench.manager.config().give_up;
+    assert_eq!(bound_under(bench.after(give_up)), Some(link("east")));
+}
+
+#[test]
+fn a_relay_that_failed_further_on_keeps_its_place() {
+    let mut bench = bench_with(|config| (config.link_low, config.link_floor) = (8, 2));
+    bench.outgoing("east", 4);
+    assert!(bench.sets_aside(1, &FAR_TO_EAST, 10));
+    bench.prove("east", life("far").key_id(1_001), RelayStep::Refused { at: km("east"), reason: RelayRefusal::NoKey });
+    assert!(!bench.sets_aside(1, &NORTH_TO_EAST, 255), "far has less, and will come again");
+    assert!(bench.sets_aside(2, &FAR_TO_EAST, 10));
+}
+
+#[test]
+fn what_one_neighbour_says_of_a_pair_does_not_change_what_another_said() {
+    let mut bench = bench_with(|config| (config.link_low, config.link_floor) = (8, 2));
+    bench.outgoing("east", 2);
+    assert!(!bench.sets_aside(1, &FAR_TO_EAST, 0));
+    let through_north = ["far", "north", "here", "east"];
+    assert!(!bench.sets_aside(2, &through_north, 255));
+    bench.outgoing("east", 5);
+    assert!(!bench.sets_aside(1, &NORTH_TO_EAST, 255), "far waits all the same");
+}
+
+#[test]
+fn nothing_is_left_to_who_has_had_the_most_it_may() {
+    let capped = Entitlement { guaranteed: 0, highest: 0 };
+    let mut bench = bench_with(|config| {
+        (config.link_low, config.link_floor) = (8, 2);
+        config.entitlements = [((km("far"), km("east")), capped)].into();
+    });
+    bench.outgoing("east", 7);
+    assert!(!bench.sets_aside(1, &FAR_TO_EAST, 0));
+    assert!(bench.sets_aside(1, &NORTH_TO_EAST, 255));
 }
 
 #[test]
@@ -824,13 +913,13 @@ fn who_is_entitled_to_a_rate_comes_first_and_gets_no_more_than_the_highest() {
     bench.outgoing("east", 2);
     assert!(!bench.sets_aside(1, &FAR_TO_EAST, 0));
     bench.outgoing("east", 5);
-    assert!(bench.sets_aside(1, &NORTH_TO_EAST, 255), "guaranteed, whoever waits");
-    assert!(bench.sets_aside(2, &NORTH_TO_EAST, 255));
+    assert!(bench.goes_on(1, &NORTH_TO_EAST, 255), "guaranteed, whoever waits");
+    assert!(bench.goes_on(2, &NORTH_TO_EAST, 255));
     assert!(!bench.sets_aside(3, &NORTH_TO_EAST, 255), "it had its rate, and others have less");
-    assert!(bench.sets_aside(2, &FAR_TO_EAST, 0));
+    assert!(bench.goes_on(2, &FAR_TO_EAST, 0));
     bench.outgoing("east", 9);
-    assert!(bench.sets_aside(4, &NORTH_TO_EAST, 0));
+    assert!(bench.goes_on(4, &NORTH_TO_EAST, 0));
     assert!(!bench.sets_aside(5, &NORTH_TO_EAST, 0), "no more than the highest, however much there is");
     bench.after(Duration::from_secs(60));
-    assert!(bench.sets_aside(6, &NORTH_TO_EAST, 0), "they were given up");
+    assert!(bench.sets_aside(6, &NORTH_TO_EAST, 0), "it is forgotten");
 }
