@@ -164,6 +164,15 @@ mod tests {
         assert!(bool::from(opened.ct_eq(&key())));
     }
 
+    /// By a Poly1305 written from RFC 8439, over the octets that the length of each part begins.
+    #[test]
+    fn vector() {
+        let text = KeyMaterial::from_octets(vec![0xa0, 0xa1, 0xa2, 0xa3, 0xa4]).expect("whole octets");
+        let sealed = pad(&(0..37).collect::<Vec<_>>()).seal(b"who to whom", &text).expect("fits");
+        assert_eq!(sealed.octets, [0x80; 5]);
+        assert_eq!(u128::from_be_bytes(sealed.tag), 0x1b84_9672_2160_6979_cf49_74c7_35de_db19);
+    }
+
     #[test]
     fn any_change_is_noticed() {
         let sealed = pad(&pad_octets()).seal(b"context", &key()).expect("fits");

@@ -923,3 +923,79 @@ fn who_is_entitled_to_a_rate_comes_first_and_gets_no_more_than_the_highest() {
     bench.after(Duration::from_secs(60));
     assert!(bench.sets_aside(6, &NORTH_TO_EAST, 0), "it is forgotten");
 }
+
+#[test]
+fn a_reservation_is_taken_as_it_was_said_to_this_node_and_not_otherwise() {
+    let changes: [fn(&mut RelayReservation); 11] = [
+        |said| said.key = life("far").key_id(77),
+        |said| said.part = 2,
+        |said| said.needed = 2,
+        |said| said.of = 2,
+        |said| said.path = path(&["far", "west", "here", "north", "east"]),
+        |said| said.hop = 1,
+        |said| said.octets -= 1,
+        |said| said.expires = said.expires.after(Duration::from_millis(1)),
+        |said| said.link = link("north"),
+        |said| said.pad = life("west").key_id(77),
+        |said| said.spare = 1,
+    ];
+    for at in 0..=changes.len() + 1 {
+        let mut bench = bench();
+        bench.outgoing("east", 6);
+        bench.outgoing("north", 6);
+        let relay = life("far").key_id(1);
+        let (reservation, _) = bench.reservation(relay, &FAR_TO_EAST);
+        let mut said = reservation.clone();
+        if let Some(change) = changes.get(at) {
+            change(&mut said);
+            assert_ne!(said, reservation);
+        }
+        // The last but one is as it was said; the last was said to another node.
+        let to = if at > changes.len() { "north" } else { "here" };
+        let (key, octets) = bench.incoming("west");
+        let text = words::step(life("west"), &km("west"), &km(to), relay, &RelayStep::Reserve(reservation));
+        let proof = Some(Proof { link: link("west"), key, place: 0, tag: tag(&octets, 0, &text) });
+        let step = RelayStep::Reserve(said);
+        let outputs = bench.hear("west", Body::Relay(RelayMessage { relay, step, proof }));
+        assert_eq!(bench.manager.relays.passing.len(), usize::from(at == changes.len()), "change {at}");
+        assert_eq!(misbehaved(&outputs), at != changes.len(), "change {at}");
+    }
+}
+
+#[test]
+fn what_has_expired_has_left_the_store_used_or_not_and_whatever_became_of_its_other_end() {
+    let mut bench = bench_with_blue(0);
+    bench.outgoing("east", 6);
+    let pads: Vec<_> = bench.pads.keys().copied().collect();
+    // Its neighbour never says another word of this one.
+    let (incoming, _) = bench.incoming("east");
+    let [red, blue] = ["red", "blue"].map(|id| itu_y3803::ApplicationId::new(id).expect("valid"));
+    let parties = itu_y3803::Parties::new(red, vec![blue]).expect("one slave");
+    let (number, size) = (std::num::NonZeroU32::MIN, KeySize::BITS_256);
+    let outputs = bench.input(Input::Supply { order: crate::OrderId(1), parties, number, size });
+    let told = sent(outputs, "east")
+        .into_iter()
+        .find_map(|body| if let Body::SupplyNotification(told) = body { Some(told) } else { None });
+    let block = told.expect("a block is bound").block;
+    bench.hear("east", Body::SupplyResponse(itu_y3803::message::SupplyResponse { block, accepted: true }));
+    let in_store = |bench: &mut Bench<_>| {
+        let mut places: Vec<_> = pads.iter().map(|&pad| (Pool::Outgoing, pad)).collect();
+        places.extend([(Pool::Incoming, incoming), (Pool::Supply, block)]);
+        let store = &mut bench.manager.store;
+        let mut there = Vec::new();
+        for (pool, id) in places {
+            if let Some(key) = store.take(pool, id).expect("a store in memory does not fail") {
+                store.put(key).expect("a store in memory does not fail");
+                there.push(pool);
+            }
+        }
+        there
+    };
+    let before = in_store(&mut bench);
+    for pool in [Pool::Outgoing, Pool::Incoming, Pool::Supply] {
+        assert!(before.contains(&pool), "{before:?}");
+    }
+    let life = bench.manager.config().link_key_life.max(bench.manager.config().block_life);
+    bench.after(life + Duration::from_millis(1));
+    assert_eq!(in_store(&mut bench), []);
+}

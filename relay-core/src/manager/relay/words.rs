@@ -68,3 +68,33 @@ fn write_key(out: &mut Writer, reservation: &RelayReservation) {
     out.number(u64::from(reservation.octets));
     out.number(reservation.expires.millis());
 }
+
+#[cfg(test)]
+mod tests {
+    use itu_y3803::{KeyId, LinkId, WallTime};
+
+    use super::*;
+
+    /// By a Poly1305 written from RFC 8439.
+    #[test]
+    fn vector_of_a_completion() {
+        let reservation = RelayReservation {
+            key: KeyId::from_octets([7; 16]),
+            part: 1,
+            needed: 2,
+            of: 3,
+            path: ["north", "middle", "south"].map(|node| KmId::new(node).expect("valid")).into(),
+            hop: 1,
+            octets: 100,
+            expires: WallTime::from_millis(5_000),
+            link: LinkId::new("link").expect("valid"),
+            pad: KeyId::from_octets([8; 16]),
+            spare: 0,
+        };
+        let secret = KeyMaterial::from_octets((0..100).collect()).expect("whole octets");
+        let tag = completion_tag(&reservation, &secret).map(u128::from_be_bytes);
+        assert_eq!(tag, Some(0x9cf6_ac23_ad28_bd7b_65a1_113c_806f_d4cc));
+        let short = KeyMaterial::from_octets(vec![0; 31]).expect("whole octets");
+        assert_eq!(completion_tag(&reservation, &short), None);
+    }
+}
