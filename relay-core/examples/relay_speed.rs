@@ -37,28 +37,32 @@ fn main() {
 
     println!("\nKeys of 256 bits from one end of a line to the other, 254 of them in one relayed block.\n");
     println!(
-        "{:>5} {:>9} {:>10} {:>13} {:>13} {:>13} {:>10} {:>10}",
-        "hops", "keys/s", "inputs/s", "octets/key/hop", "with offers", "link key", "on demand", "from pool"
+        "{:>5} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "hops", "keys/s", "inputs/s", "relays", "blocks", "offers", "link key", "on demand", "from pool"
     );
     let lines: Vec<_> = [1, 2, 3, 4, 8].map(|hops| (hops, line::measure(hops))).into();
     for (hops, line) in &lines {
         let keys = line.keys as f64;
         let each = |octets: u64| octets as f64 / keys / f64::from(*hops) / 32.0;
         println!(
-            "{hops:>5} {:>9.0} {:>10.0} {:>13.3}x {:>12.3}x {:>12.3}x {:>10} {:>10}",
+            "{hops:>5} {:>9.0} {:>10.0} {:>9.3}x {:>9.3}x {:>9.3}x {:>9.3}x {:>10} {:>10}",
             keys / line.took.as_secs_f64(),
             line.inputs as f64 / line.took.as_secs_f64(),
-            each(line.told),
-            each(line.told + line.offered),
+            each(line.relayed),
+            each(line.bound),
+            each(line.offered),
             each(line.spent),
             line.on_demand,
             line.from_pool,
         );
     }
     println!(
-        "\nOctets of the messages' fields and link key spent, tags and all, in parts of the key, for each hop; on demand and from"
+        "\nKeys and inputs: of all engines together on one core, with the line around them. Relays, blocks, offers: octets of the"
     );
-    println!("the pool: how many times what a message takes passed between a request and its answer.");
+    println!(
+        "fields of messages about each; and link key spent, tags and all: in parts of the key, for each hop. On demand, from pool:"
+    );
+    println!("how many times what a message takes passed between a request and its answer.");
 }
 
 /// Nanoseconds of copying, of a tag alone, and of sealing.

@@ -21,9 +21,11 @@ pub(crate) struct Measured {
     pub(crate) keys: u64,
     pub(crate) took: Duration,
     pub(crate) inputs: u64,
-    /// Octets of fields of messages about relays and blocks, over all hops.
-    pub(crate) told: u64,
-    /// And of those that agree on link key.
+    /// Octets of fields of messages about relays, over all hops,
+    pub(crate) relayed: u64,
+    /// of those that bring blocks from end to end, under what was relayed,
+    pub(crate) bound: u64,
+    /// and of those that agree on link key.
     pub(crate) offered: u64,
     /// Octets of link key spent, on pads and tags, over all links.
     pub(crate) spent: u64,
@@ -48,7 +50,8 @@ struct Line {
     collected: u64,
     orders: u64,
     inputs: u64,
-    told: u64,
+    relayed: u64,
+    bound: u64,
     offered: u64,
     spent: u64,
 }
@@ -69,7 +72,7 @@ pub(crate) fn measure(hops: u32) -> Measured {
     });
     // From here on it is all full: what is spent is made anew.
     let warm = Instant::now();
-    let before = (line.collected, line.inputs, line.told, line.offered, line.spent);
+    let before = (line.collected, line.inputs, [line.relayed, line.bound, line.offered], line.spent);
     for _ in 0..BATCHES {
         line.order(BATCH);
         while line.supplied.is_empty() {
@@ -78,12 +81,13 @@ pub(crate) fn measure(hops: u32) -> Measured {
         line.collect();
     }
     line.rest(20_000);
-    let (keys, inputs, told, offered, spent) = before;
+    let (keys, inputs, [relayed, bound, offered], spent) = before;
     Measured {
         keys: line.collected - keys,
         took: warm.elapsed(),
         inputs: line.inputs - inputs,
-        told: line.told - told,
+        relayed: line.relayed - relayed,
+        bound: line.bound - bound,
         offered: line.offered - offered,
         spent: line.spent - spent,
         on_demand,
@@ -135,7 +139,8 @@ impl Line {
             collected: 0,
             orders: 0,
             inputs: 0,
-            told: 0,
+            relayed: 0,
+            bound: 0,
             offered: 0,
             spent: 0,
         }
@@ -221,8 +226,9 @@ impl Line {
                 let octets = octets(&message) * places[0].abs_diff(places[1]) as u64;
                 match message.body {
                     Body::Offer(_) | Body::OfferAnswer(_) => self.offered += octets,
-                    Body::Hello(_) => {}
-                    _ => self.told += octets,
+                    Body::Relay(_) => self.relayed += octets,
+                    Body::SupplyNotification(_) | Body::SupplyResponse(_) => self.bound += octets,
+                    _ => {}
                 }
                 self.messages.push_back((self.now + 1, node.clone(), to, message));
                 None
