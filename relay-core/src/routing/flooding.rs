@@ -156,6 +156,8 @@ pub(super) struct Peer {
     next: Option<Instant>,
     /// Originators of which the neighbour has something older than what was dropped here for its age.
     outdated: BTreeSet<KmId>,
+    /// When it was told of which: a short message brings a long answer, so not for each.
+    told: BTreeMap<KmId, Instant>,
     acks: Vec<Header>,
     compare: Instant,
     compare_wait: Duration,
@@ -175,6 +177,7 @@ impl Peer {
             pending: BTreeMap::new(),
             next: None,
             outdated: BTreeSet::new(),
+            told: BTreeMap::new(),
             acks: Vec::new(),
             compare: now,
             compare_wait: RETRANSMIT,
@@ -236,7 +239,10 @@ impl Peer {
         for acks in pack(std::mem::take(&mut self.acks), limits, header_octets) {
             say(Message::Ack(acks));
         }
-        let outdated = std::mem::take(&mut self.outdated);
+        self.told.retain(|_, at| now < *at + RETRANSMIT);
+        let mut outdated = std::mem::take(&mut self.outdated);
+        outdated.retain(|origin| !self.told.contains_key(origin));
+        self.told.extend(outdated.iter().map(|origin| (origin.clone(), now)));
         let mut flooded: Vec<_> = outdated.iter().filter_map(|origin| Some(Flooded::of(database.floor(origin)?, now))).collect();
         if self.next.is_some_and(|next| next <= now) {
             flooded.extend(self.due(database, now));

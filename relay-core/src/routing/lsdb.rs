@@ -169,8 +169,9 @@ impl Database {
     }
 
     fn set_floor(&mut self, entry: Entry) {
-        while self.floors.len() >= self.capacity {
-            self.floors.pop_first();
+        if self.floors.len() >= self.capacity && !self.floors.contains_key(&entry.lsa.origin) {
+            let oldest = self.floors.iter().min_by_key(|(_, floor)| floor.expires).map(|(origin, _)| origin.clone());
+            oldest.and_then(|origin| self.floors.remove(&origin));
         }
         self.floors.insert(entry.lsa.origin.clone(), entry);
     }

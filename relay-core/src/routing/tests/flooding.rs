@@ -127,6 +127,14 @@ fn who_says_something_older_than_what_was_dropped_is_told_what_that_was() {
     bench.said.clear();
     bench.seconds(60);
     assert_eq!(told_too_old(&bench, "a"), [], "once for each time");
+    for _ in 0..100 {
+        bench.flood("a", &lsa("far", 1, &[]));
+    }
+    assert_eq!(told_too_old(&bench, "a"), sent(&[("far", 5)]), "a long answer to short messages, once a second");
+    bench.said.clear();
+    bench.seconds(1);
+    bench.flood("a", &lsa("far", 1, &[]));
+    assert_eq!(told_too_old(&bench, "a"), sent(&[("far", 5)]));
     last.version.sequence = 6;
     bench.flood("a", &last);
     assert_eq!(bench.sequence("far"), Some(6), "it has outbid that");
@@ -199,6 +207,22 @@ fn what_the_originator_did_not_make_is_dropped_and_not_passed_on() {
     assert!(bench.others.contains(&Output::Misbehaved { from: km("a"), what: Misbehaviour::Forged }));
     bench.flood("a", &lsa("far", 5, &[]));
     assert_eq!(bench.sequence("far"), Some(5), "forgeries do not use up the right to arrive");
+}
+
+#[test]
+fn what_was_dropped_longest_ago_is_forgotten_first() {
+    let limits = Limits { originators: 2, ..Limits::default() };
+    let mut bench = Bench::with(Config { limits, ..Config::new(km("here")) }, &["a"]);
+    for origin in ["z", "y", "x"] {
+        bench.flood("a", &lsa(origin, 5, &[]));
+        bench.seconds(3_600);
+        assert_eq!(bench.sequence(origin), None);
+    }
+    // There is room for two that are gone.
+    for (origin, sequence) in [("y", None), ("x", None), ("z", Some(4))] {
+        bench.flood("a", &lsa(origin, 4, &[]));
+        assert_eq!(bench.sequence(origin), sequence, "{origin}");
+    }
 }
 
 #[test]
