@@ -80,7 +80,8 @@ pub struct KsaKey {
 }
 
 /// The paths that a key took, each from its source to its destination, both included: one, or with a key in parts one for each
-/// part. None when it passed no node between; of a key for slaves at several key managers, those to all of them.
+/// part. None when it passed no node between, or was stored by a release that did not keep them. A key for slaves at several key
+/// managers has those to all of them at the master's, and at each slave's those that lead there.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Paths(Arc<[Vec<KmId>]>);
 

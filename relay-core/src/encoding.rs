@@ -147,9 +147,9 @@ impl Writer {
         self.paths(&info.paths);
     }
 
-    /// There are at most 255 paths of as many nodes: they came in messages.
+    /// A block for many key managers has many paths, none of more nodes than a message can name.
     fn paths(&mut self, paths: &Paths) {
-        self.octet(paths.iter().len() as u8);
+        self.0.extend_from_slice(&(paths.iter().len() as u32).to_be_bytes());
         for path in paths.iter() {
             self.octet(path.len() as u8);
             path.iter().for_each(|node| self.text(node.as_str()));
@@ -157,8 +157,8 @@ impl Writer {
     }
 }
 
-fn path_octets(paths: &Paths) -> usize {
-    1 + paths.iter().map(|path| 1 + path.iter().map(|node| 4 + node.as_str().len()).sum::<usize>()).sum::<usize>()
+pub(crate) fn path_octets(paths: &Paths) -> usize {
+    4 + paths.iter().map(|path| 1 + path.iter().map(|node| 4 + node.as_str().len()).sum::<usize>()).sum::<usize>()
 }
 
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
 
     fn paths(&mut self) -> Result<Paths, Unreadable> {
         let mut paths = Vec::new();
-        let number = self.octet()?;
+        let number = u32::from_be_bytes(self.array()?);
         for _ in 0..number {
             let nodes = self.octet()?;
             paths.push((0..nodes).map(|_| KmId::new(self.text()?).map_err(|_| Unreadable)).collect::<Result<_, _>>()?);
@@ -315,10 +315,22 @@ mod tests {
     }
 
     #[test]
+    fn a_block_for_very_many_key_managers_is_read_again() {
+        let mut key = keys().remove(2);
+        if let StoredKey::Supply(block) = &mut key {
+            block.info.paths = (0..512).map(|_| homes()).collect();
+        }
+        let octets = key.to_octets();
+        assert!(octets.capacity() <= key.octets_at_most());
+        let read = StoredKey::from_octets(key.pool(), key.id(), &octets).expect("just written");
+        assert_eq!(format!("{read:?}"), format!("{key:?}"));
+    }
+
+    #[test]
     fn records_of_the_first_version_are_read_as_of_no_path() {
         for key in keys() {
             let octets = key.to_octets();
-            let written = (0..octets.len()).find(|&at| octets[at..].starts_with(&[2, 2, 0, 0, 0, 5]));
+            let written = (0..octets.len()).find(|&at| octets[at..].starts_with(&[0, 0, 0, 2, 2, 0, 0, 0, 5]));
             let at = written.expect("the paths are in it");
             let mut first = [&octets[..at], &octets[at + path_octets(&paths())..]].concat();
             first[0] = FIRST_VERSION;

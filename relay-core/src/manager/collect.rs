@@ -10,6 +10,7 @@ use super::bind::has_slaves_here;
 use super::peers::Peer;
 use super::{KeyManager, Now, OrderId, Output, Refusal};
 use crate::block::{CollectBlock, Collected};
+use crate::encoding::path_octets;
 use crate::key_id::{IdCipher, Place};
 use crate::store::{KeyStore, Pool, StoredKey};
 
@@ -44,7 +45,7 @@ impl From<&CollectBlock> for Collectable {
 
 fn counts(block: &CollectBlock) -> usize {
     let octets = block.material.size().octets();
-    BLOCK_COSTS + octets.saturating_sub(block.collected.octets_by_all(octets))
+    BLOCK_COSTS + path_octets(&block.info.paths) + octets.saturating_sub(block.collected.octets_by_all(octets))
 }
 
 /// A key that was asked for, if it can be one.

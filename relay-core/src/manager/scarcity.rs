@@ -71,9 +71,15 @@ impl Takers {
         self.waiting.values_mut().for_each(|from| from.retain(|_, (refused, _)| now < *refused + waits));
     }
 
-    /// In bit/s, over the last minute.
-    fn rate(&self, pair: &Pair) -> u64 {
-        self.taken.get(pair).copied().unwrap_or(0) / u64::from(MEMORY)
+    /// In bit/s, over the last minute; what is set aside may yet be used.
+    fn rate(&self, pair: &Pair, set_aside: u64) -> u64 {
+        self.taken.get(pair).copied().unwrap_or(0).saturating_add(set_aside) / u64::from(MEMORY)
+    }
+
+    /// Who has less than it is guaranteed comes before all others.
+    fn entitled<'a>(&self, config: &Config, taker: Taker<'a>, set_aside: u64) -> Taker<'a> {
+        let guaranteed = config.entitlements.get(taker.pair).map_or(0, |entitlement| entitlement.guaranteed);
+        if self.rate(taker.pair, set_aside) < guaranteed { Taker { spare: 0, ..taker } } else { taker }
     }
 
     /// Whether somebody else waits who has less.
@@ -140,23 +146,22 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             makes_key |= link.agreed.is_some_and(|agreed| now.instant < agreed + self.config.give_up);
         }
         let (config, waits) = (&self.config, waits(&self.config));
+        let set_aside = self.bits_set_aside(to, taker.pair);
         let takers = self.takers.entry(to.clone()).or_insert_with(|| Takers::new(now.instant));
         takers.forget(now.instant, waits);
-        let Entitlement { guaranteed, highest } = config.entitlements.get(taker.pair).copied().unwrap_or_default();
-        let rate = takers.rate(taker.pair);
-        if rate >= highest {
+        let Entitlement { highest, .. } = config.entitlements.get(taker.pair).copied().unwrap_or_default();
+        if takers.rate(taker.pair, set_aside) >= highest {
             // Nobody leaves anything to it.
             takers.wait_no_more(taker);
             return false;
         }
-        // Who has less than it is entitled to comes before all others.
-        let taker = if rate < guaranteed { Taker { spare: 0, ..taker } } else { taker };
+        let taker = takers.entitled(config, taker, set_aside);
         let leaves = if takers.others_come_first(now.instant, taker, waits) {
             config.link_low * 3 / 4 * usize::from(taker.spare) / 255
         } else {
             0
         };
-        let nobody_elses = own && stored > 0 && free == 0 && (leaves == 0 || !makes_key);
+        let nobody_elses = own && stored > 0 && (!makes_key || free == 0 && leaves == 0);
         let may_take = free > leaves || nobody_elses;
         if may_take {
             takers.wait_no_more(taker);
@@ -168,9 +173,15 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// A pad that this pair might take, or took, did not help: it still waits.
     pub(super) fn keep_waiting(&mut self, now: Instant, to: &KmId, taker: Taker<'_>) {
+        let set_aside = self.bits_set_aside(to, taker.pair);
         if let Some(takers) = self.takers.get_mut(to) {
-            takers.wait(now, taker);
+            takers.wait(now, takers.entitled(&self.config, taker, set_aside));
         }
+    }
+
+    /// What this pair has of the pads to a neighbour and has not used yet. Looked at only for those that settings name.
+    fn bits_set_aside(&self, to: &KmId, pair: &Pair) -> u64 {
+        if self.config.entitlements.contains_key(pair) { self.relays.bits_set_aside(to, pair) } else { 0 }
     }
 
     /// A pad was used for this pair.
@@ -186,7 +197,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// What is left for these parties.
     pub(super) fn spare_of(&self, now: Now, parties: &Parties) -> u8 {
         let Some(pool) = self.pools.get(parties) else { return SHORT };
-        match pool.short_since() {
+        match pool.short_since(self.config.pool_high) {
             Some(since) => wanting(now.instant, since),
             None => ready(pool.octets_coming(), pool.mark(self.config.pool_high)),
         }
@@ -196,7 +207,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn spare_with(&self, now: Now, peer: &KmId) -> u8 {
         let (mut short, mut held, mut wanted) = (None, 0, 0_usize);
         for pool in self.pools.values().filter(|pool| pool.is_with(peer)) {
-            short = short.into_iter().chain(pool.short_since()).min();
+            short = short.into_iter().chain(pool.short_since(self.config.pool_high)).min();
             held += pool.octets_coming();
             wanted = wanted.saturating_add(pool.mark(self.config.pool_high));
         }

@@ -115,14 +115,14 @@ impl SupplyPool {
         self.orders.front().is_some_and(|order| missing(order).saturating_add(waiting) > self.binding_octets)
     }
 
-    /// Since when somebody has wanted key in vain.
-    pub(super) fn short_since(&self) -> Option<Instant> {
-        self.short_since
+    /// Since when somebody has wanted key in vain, if there is not as much again as is to be ready.
+    pub(super) fn short_since(&self, most: usize) -> Option<Instant> {
+        self.short_since.filter(|_| self.wants_more(most))
     }
 
-    /// Whether some of its slaves are at this node.
+    /// Whether all its slaves are at this node.
     pub(super) fn is_with(&self, node: &KmId) -> bool {
-        self.homes.contains(node)
+        self.homes.iter().all(|home| home == node)
     }
 
     /// How much is to be ready, in octets. What is ready grows with use, and is all there at once for those who were announced: whoever

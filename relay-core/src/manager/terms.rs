@@ -26,17 +26,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// How long an order may wait, or why it is refused at once.
     pub(super) fn grant(&mut self, parties: &Parties, size: KeySize) -> Result<Duration, Refusal> {
         let Some(policy) = &self.config.policy else { return Ok(self.config.patience) };
-        let wait = |decision: Decision<'_>| match decision.when_short(Duration::ZERO) {
-            Shortage::Wait(wait) => wait,
-            Shortage::Refuse | Shortage::Hybrid => Duration::ZERO,
-        };
         let refused = policy.decide_each(parties).find(|decision| decision.check_size(size).is_err());
         if let Some(event) = refused.map(|decision| ruling(&decision, Ruling::Size(size))) {
             self.event(event);
             return Err(Refusal::NotAllowed);
         }
         // Every slave's terms hold.
-        Ok(policy.decide_each(parties).map(wait).min().unwrap_or_default())
+        Ok(policy.decide_each(parties).map(|decision| wait(&decision)).min().unwrap_or_default())
     }
 
     /// Says which rule an order that waited in vain falls under, and why it is refused.
@@ -44,13 +40,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let Some(policy) = &self.config.policy else { return Refusal::NotEnoughKeys };
         let decisions = || policy.decide_each(parties);
         let hybrid = decisions().all(|decision| decision.when_short(Duration::ZERO) == Shortage::Hybrid);
-        let events: Vec<_> = decisions()
-            .map(|decision| match decision.when_short(Duration::ZERO) {
-                Shortage::Hybrid => ruling(&decision, Ruling::Hybrid),
-                Shortage::Wait(wait) => ruling(&decision, Ruling::Short(wait)),
-                Shortage::Refuse => ruling(&decision, Ruling::Short(Duration::ZERO)),
-            })
-            .collect();
+        let shortest = decisions().map(|decision| wait(&decision)).min().unwrap_or_default();
+        let why = if hybrid { Ruling::Hybrid } else { Ruling::Short(shortest) };
+        // Those that would have waited for longer refused nothing.
+        let fired = decisions().filter(|decision| wait(decision) == shortest);
+        let events: Vec<_> = fired.map(|decision| ruling(&decision, why.clone())).collect();
         events.into_iter().for_each(|event| self.event(event));
         if hybrid { Refusal::HybridInstead } else { Refusal::NotEnoughKeys }
     }
@@ -72,6 +66,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             .flat_map(|policy| here().filter_map(|slave| policy.decide(parties.master(), slave).terms().shares.sharing()));
         let listed = here().filter_map(|slave| self.config.sharing.get(&(parties.master().clone(), slave.clone())).copied());
         by_rule.chain(listed).max().unwrap_or(Sharing::ONE)
+    }
+}
+
+/// How long an order may wait by this decision.
+fn wait(decision: &Decision<'_>) -> Duration {
+    match decision.when_short(Duration::ZERO) {
+        Shortage::Wait(wait) => wait,
+        Shortage::Refuse | Shortage::Hybrid => Duration::ZERO,
     }
 }
 

@@ -14,6 +14,9 @@ use crate::pad::TAG_KEY_OCTETS;
 use crate::shares::Share;
 use crate::store::{KeyStore, Pool, StoredKey};
 
+/// The names on all paths of a key, which are kept with it, have no more octets than this.
+const MAX_NAME_OCTETS: usize = 8 << 10;
+
 /// A key that was announced to come here.
 pub(super) struct Expected {
     pub(super) give_up: Instant,
@@ -55,7 +58,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let sharing = u8::try_from(paths.len()).ok().and_then(|of| Sharing::new(*needed, of));
         let leads_here = |path: &Vec<KmId>| is_path(path) && path.first() == Some(from) && path.last() == Some(&self.config.id);
         let of_this_life = [key, *spent_below].iter().all(|id| Incarnation::split(*id).0 == sender);
-        let well_formed = of_this_life && *spent_below <= key && paths.iter().all(leads_here) && are_disjoint(paths);
+        let octets_of_names: usize = paths.iter().flatten().map(|node| node.as_str().len()).sum();
+        let well_formed = of_this_life
+            && *spent_below <= key
+            && paths.iter().all(leads_here)
+            && are_disjoint(paths)
+            && octets_of_names <= MAX_NAME_OCTETS;
         let pool = sharing.and_then(|sharing| Some((sharing, pool_name(&self.config.id, from, sharing)?)));
         let Some((sharing, pool)) = pool.filter(|(_, pool)| well_formed && self.links.contains_key(pool)) else {
             self.misbehaviour(from, Misbehaviour::Malformed);

@@ -63,6 +63,11 @@ impl Passing {
         self.reservation.path.contains(peer)
     }
 
+    /// Its path, and the pad of the next hop while it is not used.
+    pub(super) fn set_aside(&self) -> Option<(&[KmId], &KmaKey)> {
+        Some((&self.reservation.path, self.onward.as_ref()?.pad.as_ref()?))
+    }
+
     fn is_onward(&self, node: &KmId) -> bool {
         self.onward.as_ref().is_some_and(|onward| onward.to == *node)
     }

@@ -38,13 +38,14 @@ use itu_y3803::message::{Body, RelayMessage, RelayRefusal, RelayStep};
 use itu_y3803::{Incarnation, KeyId, KmId, LinkId, RandomSource};
 
 use super::links::Link;
+use super::scarcity::Pair;
 use super::{KeyManager, Misbehaviour, Now};
 use crate::shares::Sharing;
 use crate::store::KeyStore;
 
 use arrival::Expected;
 use hops::{Completed, Passing};
-use source::{Bundle, Outbound};
+use source::{Bundle, Outbound, ends};
 
 pub(super) use pool::{Relayed, pool_name};
 pub(super) use source::overhead;
@@ -76,6 +77,14 @@ impl Relays {
     /// How many keys from here are under way to this pool.
     pub(super) fn coming(&self, pool: &LinkId) -> usize {
         self.bundles.values().filter(|bundle| bundle.pool == *pool).count()
+    }
+
+    /// Bits of the pads to a neighbour that are set aside for relays between these two.
+    pub(super) fn bits_set_aside(&self, to: &KmId, pair: &Pair) -> u64 {
+        let first = self.outbound.values().filter_map(Outbound::set_aside);
+        let onward = self.passing.values().filter_map(Passing::set_aside);
+        let theirs = first.chain(onward).filter(|(path, pad)| pad.peer == *to && ends(path) == *pair);
+        theirs.map(|(_, pad)| u64::from(pad.material.size().bits())).sum()
     }
 
     /// The lowest link key of this link that the other end must keep for a relay, or relayed key that it may yet be told to use.

@@ -39,6 +39,11 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
+    /// Its path, and the pad while it is not used.
+    pub(super) fn set_aside(&self) -> Option<(&[KmId], &KmaKey)> {
+        Some((&self.reservation.path, self.pad.as_ref()?))
+    }
+
     /// Drops the pad if `peer`, which has lost its store, had the other copy.
     pub(super) fn burn_pad_for(&mut self, peer: &KmId) {
         self.pad = self.pad.take().filter(|pad| pad.peer != *peer);
