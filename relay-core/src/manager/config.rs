@@ -30,8 +30,9 @@ pub struct Config {
     /// those that are not listed. A QKD link between the nodes of both serves all the same: there is no node on the way.
     pub sharing: HashMap<(ApplicationId, ApplicationId), Sharing>,
     /// On which terms applications share key. Without any, all sizes are allowed, orders wait for `patience`, and blocks are kept for
-    /// `block_life`. A stricter policy holds for blocks that are bound from then on. Its rules may not restrict which way key takes: pools of relayed key serve all applications of a node. From a
-    /// lease keys of any size can be had; whoever does that asks the policy itself.
+    /// `block_life`. A stricter policy holds for blocks that are bound from then on. Its rules may not restrict which way key takes:
+    /// pools of relayed key serve all applications of a node. From a lease keys of any size can be had; whoever does that asks the
+    /// policy itself.
     pub policy: Option<Policy>,
     /// What pairs of key managers, the one that makes a key and the one that it is for, may take of the link key that leads on from
     /// here, to each neighbour. All others come by how little they have left. Names are those that the neighbours say.

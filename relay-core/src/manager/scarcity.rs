@@ -5,7 +5,7 @@
 //! they have, the more they leave, up to three quarters of [`Config::link_low`](super::Config::link_low). So pools run low together,
 //! those that are far apart like those next door; and those who are behind find pads at all hops at the same time, which a relay needs.
 //! Promising pads in turns does not do that: a promise at one hop would wait for one at the next. Neither does counting what each took
-//! at a link: whoever's way leads over it takes more there, without having more.
+//! at a link: whose way leads over it takes more there, without having more.
 //!
 //! Who is the source of a relay, and how much it has left, is not proven to the nodes on the way: they believe the neighbour that
 //! it comes from. So each neighbour has so many places among those who wait, and a word of one neighbour does not change what another
@@ -83,9 +83,8 @@ impl Takers {
     }
 
     /// Whether somebody else waits who has less.
-    fn others_come_first(&self, now: Instant, taker: Taker<'_>, waits: Duration) -> bool {
-        let before = |(refused, left): &(Instant, u8)| *left < taker.spare && now < *refused + waits;
-        self.waiting.values().flatten().any(|(pair, place)| before(place) && pair != taker.pair)
+    fn others_come_first(&self, taker: Taker<'_>) -> bool {
+        self.waiting.values().flatten().any(|(pair, (_, left))| *left < taker.spare && pair != taker.pair)
     }
 
     fn wait(&mut self, now: Instant, taker: Taker<'_>) {
@@ -145,10 +144,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             free += link.outgoing.len().saturating_sub(floor);
             makes_key |= link.agreed.is_some_and(|agreed| now.instant < agreed + self.config.give_up);
         }
-        let (config, waits) = (&self.config, waits(&self.config));
+        let config = &self.config;
         let set_aside = self.bits_set_aside(to, taker.pair);
         let takers = self.takers.entry(to.clone()).or_insert_with(|| Takers::new(now.instant));
-        takers.forget(now.instant, waits);
+        takers.forget(now.instant, waits(config));
         let Entitlement { highest, .. } = config.entitlements.get(taker.pair).copied().unwrap_or_default();
         if takers.rate(taker.pair, set_aside) >= highest {
             // Nobody leaves anything to it.
@@ -156,11 +155,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return false;
         }
         let taker = takers.entitled(config, taker, set_aside);
-        let leaves = if takers.others_come_first(now.instant, taker, waits) {
-            config.link_low * 3 / 4 * usize::from(taker.spare) / 255
-        } else {
-            0
-        };
+        let leaves = if takers.others_come_first(taker) { config.link_low * 3 / 4 * usize::from(taker.spare) / 255 } else { 0 };
         let nobody_elses = own && stored > 0 && (!makes_key || free == 0 && leaves == 0);
         let may_take = free > leaves || nobody_elses;
         if may_take {
@@ -171,7 +166,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         may_take
     }
 
-    /// A pad that this pair might take, or took, did not help: it still waits.
+    /// A pad that this pair took was not used: it goes back, and the pair still waits.
+    pub(super) fn put_pad_back(&mut self, now: Now, taker: Taker<'_>, pad: KmaKey) -> Result<(), S::Error> {
+        self.keep_waiting(now.instant, &pad.peer, taker);
+        self.put_back(pad)
+    }
+
+    /// What this pair might take did not help it: it still waits.
     pub(super) fn keep_waiting(&mut self, now: Instant, to: &KmId, taker: Taker<'_>) {
         let set_aside = self.bits_set_aside(to, taker.pair);
         if let Some(takers) = self.takers.get_mut(to) {

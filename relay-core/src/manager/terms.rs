@@ -6,7 +6,7 @@ use std::time::Duration;
 use itu_y3803::{KeySize, KmId, Parties, RandomSource};
 
 use super::{Event, KeyManager, Refusal};
-use crate::policy::{Decision, Shortage};
+use crate::policy::{Breach, Decision, Shortage};
 use crate::shares::Sharing;
 use crate::store::KeyStore;
 
@@ -14,8 +14,8 @@ use crate::store::KeyStore;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ruling {
-    /// Keys of this size are not allowed.
-    Size(KeySize),
+    /// What was asked for is not as the rule demands.
+    Breach(Breach),
     /// There was too little key, also after the wait that the rule grants.
     Short(Duration),
     /// There was too little key, and the rule allows a hybrid key instead.
@@ -26,8 +26,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// How long an order may wait, or why it is refused at once.
     pub(super) fn grant(&mut self, parties: &Parties, size: KeySize) -> Result<Duration, Refusal> {
         let Some(policy) = &self.config.policy else { return Ok(self.config.patience) };
-        let refused = policy.decide_each(parties).find(|decision| decision.check_size(size).is_err());
-        if let Some(event) = refused.map(|decision| ruling(&decision, Ruling::Size(size))) {
+        let breach = |decision: Decision<'_>| Some(ruling(&decision, Ruling::Breach(decision.check_size(size).err()?)));
+        let breached = policy.decide_each(parties).find_map(breach);
+        if let Some(event) = breached {
             self.event(event);
             return Err(Refusal::NotAllowed);
         }
@@ -211,7 +212,7 @@ mod tests {
         let outputs = node.order(&["blue", "grey"], 128);
         assert_eq!(refusal(&outputs), Some(Refusal::NotAllowed));
         let size = KeySize::from_bits(128).expect("not zero");
-        assert_eq!(rulings(&outputs), [("strict".to_owned(), Ruling::Size(size))]);
+        assert_eq!(rulings(&outputs), [("strict".to_owned(), Ruling::Breach(Breach::Size(size)))]);
     }
 
     #[test]

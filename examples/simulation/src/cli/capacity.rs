@@ -13,7 +13,7 @@ use crate::world::{LinkReport, Report, World};
 /// Orders refused of all, up to which a demand counts as met.
 const MET: f64 = 0.001;
 /// When applications begin to ask: in large networks, too, pools are full by then.
-const FILLED: Duration = Duration::from_secs(600);
+const FILLED_ALSO_IF_LARGE: Duration = Duration::from_secs(600);
 /// How long applications ask before it is measured, so that what the links had in store is used up where it is short.
 const SETTLED: Duration = Duration::from_secs(600);
 
@@ -106,11 +106,11 @@ impl Outcome {
 
 fn measure(arguments: &Arguments, topology: &Topology, optimum: f64, part: f64) -> Outcome {
     let start = Instant::now();
-    let (begin, nodes) = (FILLED + SETTLED, topology.nodes.len());
+    let (begin, nodes) = (FILLED_ALSO_IF_LARGE + SETTLED, topology.nodes.len());
     let until = begin + Duration::from_secs(arguments.seconds);
     let load = demand(topology, Cut::Nothing, part * optimum * LINK_RATE);
     let mut settings = settings(arguments.seed, load, until);
-    settings.load_starts = FILLED;
+    settings.load_starts = FILLED_ALSO_IF_LARGE;
     let mut world = world(topology, settings);
     world.run_until(begin);
     let before = Point::of(&mut world);

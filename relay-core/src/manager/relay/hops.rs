@@ -136,8 +136,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         };
         let onward = RelayReservation { hop: reservation.hop + 1, link: pad.link.clone(), pad: pad.id, ..reservation.clone() };
         if !self.send_step(now, next, relay, RelayStep::Reserve(onward.clone()))? {
-            self.keep_waiting(now.instant, next, taker);
-            self.put_back(pad)?;
+            self.put_pad_back(now, taker, pad)?;
             return Ok(Err(RelayRefusal::NoKey));
         }
         Ok(Ok(Some(Onward { to: next.clone(), reservation: onward, pad: Some(pad) })))
@@ -229,8 +228,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         match onward.pad {
             Some(pad) => {
                 let RelayReservation { path, spare, .. } = &onward.reservation;
-                self.keep_waiting(now.instant, &onward.to, Taker { from: &from, pair: &ends(path), spare: *spare });
-                self.put_back(pad)?;
+                self.put_pad_back(now, Taker { from: &from, pair: &ends(path), spare: *spare }, pad)?;
             }
             None => self.link_key_event(Pool::Outgoing, onward.reservation.pad, KeyEvent::Burn),
         }

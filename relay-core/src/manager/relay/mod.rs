@@ -37,7 +37,6 @@ use std::time::Instant;
 use itu_y3803::message::{Body, RelayMessage, RelayRefusal, RelayStep};
 use itu_y3803::{Incarnation, KeyId, KmId, LinkId, RandomSource};
 
-use super::links::Link;
 use super::scarcity::Pair;
 use super::{KeyManager, Misbehaviour, Now};
 use crate::shares::Sharing;

@@ -57,10 +57,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// Sets a pad aside for the first hop of each path, and has the others do so. `false` when there is too little key.
     pub(super) fn start_relay(&mut self, now: Now, pool: &LinkId, paths: &[Vec<KmId>]) -> Result<bool, S::Error> {
-        let Some(sharing) = self.links.get(pool).and_then(super::Link::sharing) else { return Ok(false) };
+        let found = self.links.get(pool).and_then(|link| Some((link.sharing()?, link.peer.clone())));
+        let Some((sharing, destination)) = found else { return Ok(false) };
         // Something must be left beside the tags, on the way and of blocks.
         let shortest = overhead(sharing) + 2 * TAG_KEY_OCTETS + 1;
-        let spare = self.spare_with(now, paths.first().and_then(|path| path.last()).unwrap_or(&self.config.id));
+        let spare = self.spare_with(now, &destination);
         let (own, mut pads) = (self.config.id.clone(), Vec::new());
         for path in paths {
             let Ok(pad) = self.take_for_relay(now, &path[1], Taker { from: &own, pair: &ends(path), spare }, shortest)? else {
@@ -93,7 +94,6 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             };
             parts.push((relay, Outbound { reservation, pad: Some(pad), reserved: false }));
         }
-        let destination = paths[0].last().expect("a path has two ends").clone();
         let paths = paths.to_vec();
         let announcement =
             RelayAnnouncement { needed: sharing.needed(), paths: paths.clone(), octets: octets as u32, expires, spent_below };
@@ -125,8 +125,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn put_all_back(&mut self, now: Now, paths: &[Vec<KmId>], spare: u8, pads: Vec<KmaKey>) -> Result<(), S::Error> {
         let own = self.config.id.clone();
         for (pad, path) in pads.into_iter().zip(paths) {
-            self.keep_waiting(now.instant, &path[1], Taker { from: &own, pair: &ends(path), spare });
-            self.put_back(pad)?;
+            self.put_pad_back(now, Taker { from: &own, pair: &ends(path), spare }, pad)?;
         }
         Ok(())
     }
@@ -288,8 +287,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             Some(pad) => {
                 let RelayReservation { path, spare, .. } = &part.reservation;
                 let own = self.config.id.clone();
-                self.keep_waiting(now.instant, &pad.peer, Taker { from: &own, pair: &ends(path), spare: *spare });
-                self.put_back(pad)?;
+                self.put_pad_back(now, Taker { from: &own, pair: &ends(path), spare: *spare }, pad)?;
             }
             None => self.link_key_event(Pool::Outgoing, part.reservation.pad, KeyEvent::Burn),
         }
