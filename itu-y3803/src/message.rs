@@ -204,6 +204,8 @@ pub enum RelayStep {
 /// What source and destination agree on, so that no node on the way can bring the destination anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayAnnouncement {
+    /// Which pool of relayed key it is for, as both ends call it.
+    pub pool: LinkId,
     /// How many parts give the key.
     pub needed: u8,
     /// The path of each part, from the source to the destination.

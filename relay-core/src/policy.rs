@@ -1,8 +1,8 @@
 //! Policy: on which terms two applications share key.
 //!
 //! A [`Policy`] is a list of [`Rule`]s; the first whose patterns fit master and slave counts, and the default if none does. A
-//! [`Decision`] is what follows for one pair: it checks sizes, labels and paths, gives the router its constraints, and names the
-//! rule, for the log. Several slaves are several pairs, and a key for all of them has to keep to each decision.
+//! [`Decision`] is what follows for one pair: it checks sizes and labels, and names the rule, for the log. Its [`Ways`] give the router
+//! its constraints, and check what it found. Several slaves are several pairs, and a key for all of them has to keep to each decision.
 //!
 //! Terms are checked when a rule is made; where they contradict each other there is no rule.
 //!
@@ -10,16 +10,21 @@
 //! use std::time::Duration;
 //!
 //! use itu_y3803::{ApplicationId, KeySize, KmId, SecrecyLabel};
-//! use relay_core::policy::{Allowed, Pattern, Policy, Rule, Shares, Shortage, Terms, WhenShort};
+//! use relay_core::policy::{Allowed, Pattern, Policy, Rule, Shortage, Terms, Ways, WhenShort};
 //! use relay_core::routing::Label;
+//! use relay_core::shares::Sharing;
 //!
 //! // Banks want three ways over links of vendors they trust, and rather wait than do with less.
+//! let ways = Ways {
+//!     sharing: Sharing::new(2, 3).unwrap(),
+//!     nodes: Allowed::Except([KmId::new("airport")?].into()),
+//!     labels: Allowed::Only([Label::new("vendor-a")?, Label::new("vendor-b")?].into()),
+//!     ..Ways::default()
+//! };
 //! let banks = Terms {
 //!     smallest: KeySize::BITS_256,
 //!     life: Duration::from_secs(600),
-//!     nodes: Allowed::Except([KmId::new("airport")?].into()),
-//!     labels: Allowed::Only([Label::new("vendor-a")?, Label::new("vendor-b")?].into()),
-//!     shares: Shares::Threshold { needed: 2, paths: 3 },
+//!     ways,
 //!     short: WhenShort::Wait(Duration::from_secs(5)),
 //!     ..Terms::default()
 //! };
@@ -32,7 +37,7 @@
 //! assert!(decision.check_size(KeySize::from_bits(128).unwrap()).is_err());
 //! assert!(decision.check_label(SecrecyLabel::Hybrid).is_err());
 //! assert_eq!(decision.when_short(Duration::from_secs(3)), Shortage::Wait(Duration::from_secs(2)));
-//! decision.with_constraints(|constraints| {
+//! decision.terms().ways.with_constraints(|constraints| {
 //!     let may = constraints.node.unwrap(); // goes to `Router::route` with the rest
 //!     assert!(may(&KmId::new("harbour").unwrap()) && !may(&KmId::new("airport").unwrap()));
 //! });
@@ -45,6 +50,7 @@ mod pattern;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -53,9 +59,9 @@ use std::time::Duration;
 
 use itu_y3803::{ApplicationId, KeySize, KmId, Parties, SecrecyLabel, WallTime};
 
-use crate::routing::{Constraints, LinkAdvert, Path};
 pub use pattern::Pattern;
-pub use terms::{Allowed, Authentication, ITS_AUTHENTICATION, MAX_PATHS, Shares, Terms, WhenShort};
+pub use terms::{Terms, WhenShort};
+pub use ways::{Allowed, Authentication, ITS_AUTHENTICATION, Ways};
 
 /// The name of the rule that counts when no other does.
 pub const DEFAULT_RULE: &str = "default";
@@ -183,53 +189,6 @@ impl<'a> Decision<'a> {
         if label.satisfies(self.terms().secrecy) { Ok(()) } else { Err(Breach::Label(label)) }
     }
 
-    /// Whether key may be relayed over these paths, all at once. Whether their links will do, the router has seen to: it knows
-    /// how they are labelled.
-    ///
-    /// # Errors
-    /// [`Breach`] names the first thing that is not as demanded.
-    pub fn check_paths(&self, paths: &[Path]) -> Result<(), Breach> {
-        let terms = self.terms();
-        if paths.len() != usize::from(terms.shares.paths()) {
-            return Err(Breach::Paths(paths.len()));
-        }
-        let mut met = BTreeSet::new();
-        for path in paths {
-            if terms.max_hops.is_some_and(|most| path.hops.len() > most) {
-                return Err(Breach::Hops(path.hops.len()));
-            }
-            if let Some(node) = path.between().find(|node| !terms.nodes.allows(node)) {
-                return Err(Breach::Node(node.clone()));
-            }
-            if let Some(node) = terms.required_nodes.iter().find(|node| !path.between().any(|on_way| on_way == *node)) {
-                return Err(Breach::NotVia(node.clone()));
-            }
-            if let Some(node) = path.between().find(|node| !met.insert(*node)) {
-                return Err(Breach::Meet(node.clone()));
-            }
-        }
-        // Two paths of one hop have no node to meet in, but may be one and the same link.
-        let direct: Vec<_> = paths.iter().filter(|path| path.hops.len() == 1).collect();
-        match direct.iter().enumerate().find(|(at, path)| direct[..*at].iter().any(|other| other.hops == path.hops)) {
-            Some((_, path)) => Err(Breach::Meet(path.hops[0].to.clone())),
-            None => Ok(()),
-        }
-    }
-
-    /// Calls `route` with what a router has to keep to. Nodes that a path must pass are not in it: a router cannot be told, so
-    /// [`check_paths`](Self::check_paths) looks at what it found.
-    pub fn with_constraints<T>(&self, route: impl FnOnce(&Constraints<'_>) -> T) -> T {
-        let terms = self.terms();
-        let node = |node: &KmId| terms.nodes.allows(node);
-        let link = |link: &LinkAdvert| terms.allow_link(&link.labels);
-        route(&Constraints {
-            max_hops: terms.max_hops,
-            node: (!terms.nodes.is_any()).then_some(&node as &dyn Fn(&KmId) -> bool),
-            hop: None,
-            link: terms.ask_for_links().then_some(&link as &dyn Fn(&LinkAdvert) -> bool),
-        })
-    }
-
     /// When a key that was made at `created` is deleted if unused.
     #[must_use]
     pub fn expires(&self, created: WallTime) -> WallTime {
@@ -286,4 +245,7 @@ pub enum Breach {
     /// Paths that share a node, or a link.
     #[error("two paths meet in {0}")]
     Meet(KmId),
+    /// Slaves at one node that must not be given one key: it cannot keep to the rules of all.
+    #[error("other slaves at the same node need key that takes other ways")]
+    Apart,
 }

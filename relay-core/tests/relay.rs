@@ -9,6 +9,7 @@ mod relay_world;
 use std::time::Duration;
 
 use itu_y3803::Paths;
+use relay_core::policy::{Policy, Terms, Ways, WhenShort};
 use relay_core::shares::Sharing;
 use relay_core::{Config, Misbehaviour, Refusal, Use};
 use relay_world::{Answer, Fault, World, km};
@@ -185,11 +186,8 @@ const THREE_WAYS: [(usize, usize); 6] = [(0, 1), (1, 4), (0, 2), (2, 4), (0, 3),
 
 fn over_two_of_three(config: &mut Config) {
     let sharing = Sharing::new(2, 3).expect("possible");
-    config.distant.iter_mut().for_each(|distant| distant.sharing = sharing);
-    let applications: Vec<_> = config.applications.keys().cloned().collect();
-    for master in &applications {
-        config.sharing.extend(applications.iter().map(|slave| ((master.clone(), slave.clone()), sharing)));
-    }
+    let terms = Terms { ways: Ways::shared(sharing), short: WhenShort::Wait(config.patience), ..Terms::default() };
+    config.policy = Some(Policy::new(Vec::new(), terms).expect("consistent"));
 }
 
 #[test]

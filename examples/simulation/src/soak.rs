@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use qkd_link::rate::{Playback, RateSource, Skr, Speed};
 
+use itu_y3803::KmId;
+use relay_core::policy::{Allowed, Pattern, Policy, Rule, Terms, Ways, WhenShort};
 use relay_core::shares::Sharing;
 
 use crate::random::Random;
 use crate::topology::{Link, Node, Topology};
-use crate::world::{Faults, Load, Report, Settings, World};
+use crate::world::{Faults, Load, Report, Settings, World, application_name};
 
 /// The world of a seed: three to eight nodes in a ring, in a line or with chords, links of different rates, some load, and all
 /// faults for twenty seconds.
@@ -30,12 +32,34 @@ pub fn world(seed: u64, story: bool) -> World {
         Load::between_all(&topology, 0.05 + random.part() / 5.0)
     };
     let mut settings = Settings::new(random.number(), load);
-    settings.sharing = Sharing::new(needed, of).expect("possible");
+    settings.key_manager.policy = policy(&mut random, &topology, Sharing::new(needed, of).expect("possible"), &settings);
     settings.faults = Faults::all();
     settings.load_starts = Duration::from_secs(2);
     settings.load_ends = Duration::from_secs(20);
     settings.story = story;
     World::new(&topology, rates, settings)
+}
+
+/// Key for all is shared out like this; in some worlds, key for one application may not take just any way.
+fn policy(random: &mut Random, topology: &Topology, sharing: Sharing, settings: &Settings) -> Option<Policy> {
+    let of_all = Ways::shared(sharing);
+    let mut node = || topology.nodes[random.below(topology.nodes.len() as u64) as usize].name.clone();
+    let [slave, other] = [node(), node()];
+    let km = || KmId::new(&other).expect("a short name");
+    let ways = match random.below(10) {
+        0 => Ways { nodes: Allowed::Except([km()].into()), ..of_all.clone() },
+        1 => Ways { max_hops: Some(2), ..of_all.clone() },
+        2 if sharing == Sharing::ONE => Ways { required_nodes: [km()].into(), ..of_all.clone() },
+        _ => of_all.clone(),
+    };
+    if ways == Ways::default() {
+        return None;
+    }
+    let short = WhenShort::Wait(settings.key_manager.patience);
+    let terms = |ways| Terms { ways, life: settings.key_manager.block_life, short, ..Terms::default() };
+    let pattern = Pattern::new(&application_name(&slave)).expect("a short name");
+    let rule = Rule::new("one slave", Pattern::any(), pattern, terms(ways)).expect("consistent");
+    Some(Policy::new(vec![rule], terms(of_all)).expect("one rule"))
 }
 
 fn network(random: &mut Random, chords: u64) -> Topology {
@@ -127,6 +151,7 @@ mod tests {
             ("not relayed", report.not_relayed.values().sum()),
             ("collected", report.collected),
             ("refused", report.refused),
+            ("restricted", report.restricted),
             ("forbidden", report.forbidden),
             ("lost", report.lost),
             ("repeated", report.repeated),

@@ -37,13 +37,13 @@ use std::time::{Duration, Instant};
 use itu_y3803::{KeyId, KeyState, KmId, LinkId, WallTime};
 use qkd_link::rate::{Playback, Skr};
 use relay_core::routing::Path;
-use relay_core::shares::Sharing;
 use relay_core::{Config, Now, Pool};
 
 pub use faults::Faults;
 pub use ledger::Bits;
 pub use link::LinkReport;
 pub use load::Load;
+pub(crate) use node::application_name;
 pub use report::{Report, Samples};
 
 use crate::random::Random;
@@ -65,8 +65,6 @@ pub struct Settings {
     pub seed: u64,
     /// What applications want.
     pub load: Load,
-    /// Over how many paths key between nodes that are no neighbours is relayed.
-    pub sharing: Sharing,
     /// What goes wrong at random, as long as applications ask.
     pub faults: Faults,
     /// Failures of QKD links that are planned.
@@ -101,7 +99,6 @@ impl Settings {
         Self {
             seed,
             load,
-            sharing: Sharing::ONE,
             faults: Faults::none(),
             outages: Vec::new(),
             key_manager,

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use itu_y3803::message::{Body, Proof, RelayStep};
 use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, KmMessage, LinkId, Parties, QkdKey, WallTime};
-use relay_core::shares::Sharing;
-use relay_core::{Config, Distant, Event, Input, KeyManager, LinkConfig, MemoryStore, Now, OrderId, Output};
+use relay_core::{Config, Event, Input, KeyManager, LinkConfig, MemoryStore, Now, OrderId, Output};
 
 /// 256 of them, and the tag of what is hidden under them.
 const QKD_KEYS: u32 = 257;
@@ -106,12 +105,12 @@ impl Line {
             for (a, b) in [(at.wrapping_sub(1), at), (at, at + 1)] {
                 if let (Some(left), Some(right)) = (path.get(a), path.get(b)) {
                     let peer = if left == id { right } else { left };
-                    config.links.push(LinkConfig { id: link(left, right), peer: peer.clone() });
+                    config.links.push(LinkConfig { id: link(left, right), peer: peer.clone(), labels: Vec::new() });
                 }
             }
             if hops > 1 && ends.contains(&id) {
                 let peer = ends.into_iter().find(|end| *end != id).expect("two ends").clone();
-                config.distant = vec![Distant { peer, sharing: Sharing::ONE }];
+                config.distant = vec![peer];
             }
             (config.qkd_keys_per_link_key, config.draw_limit) = (QKD_KEYS, 4 * QKD_KEYS);
             (config.pool_low, config.pool_high) = (16 << 10, 32 << 10);

@@ -72,13 +72,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let slaves_here = slaves_at.remove(&self.config.id).is_some();
         let (mut chosen, spare) = (Vec::new(), self.spare_of(now, parties));
         for peer in slaves_at.keys() {
-            let sharing = self.sharing(parties, peer);
-            self.want_relayed(now, peer, sharing);
+            // Orders for such parties are refused.
+            let Some(ways) = self.ways(parties, peer) else { return Ok(Err(CannotBind::LinkKey)) };
+            self.want_relayed(now, peer, &ways);
             let (own, pair) = (self.config.id.clone(), self.pair_with(peer));
             let may_take = self.is_neighbour(peer) && self.may_take(now, peer, Taker { from: &own, pair: &pair, spare }, true);
-            let pad = if may_take { self.choose_link_key(now, peer, 0, TAG_KEY_OCTETS + 1) } else { None };
+            let pad = if may_take { self.choose_direct_key(now, peer, TAG_KEY_OCTETS + 1, &ways) } else { None };
             // A relayed key is nobody else's.
-            match pad.or_else(|| self.choose_relayed_key(now, peer, TAG_KEY_OCTETS + 1, sharing)) {
+            match pad.or_else(|| self.choose_relayed_key(now, peer, TAG_KEY_OCTETS + 1, &ways)) {
                 Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
                 None => {
                     for (peer, ..) in chosen {

@@ -1,6 +1,7 @@
 //! The settings of a key manager.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use itu_y3803::message::MAX_OFFERED_KEYS;
@@ -9,8 +10,8 @@ use itu_y3803::{ApplicationId, KeySize, KmId, LinkId};
 use super::relay::{overhead, pool_name};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
-use crate::policy::{Policy, Terms};
-use crate::shares::Sharing;
+use crate::policy::{Policy, Ways};
+use crate::routing::Label;
 
 /// The longest life of a block: what a neighbour wants kept for longer is refused.
 pub(super) const MAX_BLOCK_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -25,14 +26,11 @@ pub struct Config {
     pub links: Vec<LinkConfig>,
     /// Key managers that this node shares relayed key with: those that no link of it leads to, and neighbours, for as long as the
     /// links to them run low and make no key.
-    pub distant: Vec<Distant>,
-    /// How key for a master, of this node, and a slave is shared over several paths, if it does not take one path, as it does for
-    /// those that are not listed. A QKD link between the nodes of both serves all the same: there is no node on the way.
-    pub sharing: HashMap<(ApplicationId, ApplicationId), Sharing>,
+    pub distant: Vec<KmId>,
     /// On which terms applications share key. Without any, all sizes are allowed, orders wait for `patience`, and blocks are kept for
-    /// `block_life`. A stricter policy holds for blocks that are bound from then on. Its rules may not restrict which way key takes:
-    /// pools of relayed key serve all applications of a node. From a lease keys of any size can be had; whoever does that asks the
-    /// policy itself.
+    /// `block_life`, and key takes any one path. A stricter policy holds for blocks that are bound from then on. Of relayed key there is a
+    /// pool for all rules that demand the same [`Ways`](crate::policy::Ways); the key managers of both ends must have such a rule. From a
+    /// lease keys of any size can be had; whoever does that asks the policy itself.
     pub policy: Option<Policy>,
     /// What pairs of key managers, the one that makes a key and the one that it is for, may take of the link key that leads on from
     /// here, to each neighbour. All others come by how little they have left. Names are those that the neighbours say.
@@ -112,15 +110,8 @@ pub struct LinkConfig {
     pub id: LinkId,
     /// The key manager at the other end.
     pub peer: KmId,
-}
-
-/// A pool of relayed key.
-#[derive(Clone, Debug)]
-pub struct Distant {
-    /// The key manager that key is shared with.
-    pub peer: KmId,
-    /// Over how many paths; [`Sharing::ONE`] for one.
-    pub sharing: Sharing,
+    /// What policy may ask for, as the router advertises it.
+    pub labels: Vec<Label>,
 }
 
 /// What a pair of key managers may take of the link key to a neighbour. Rates are those of the last minute.
@@ -146,7 +137,6 @@ impl Config {
             id,
             links: Vec::new(),
             distant: Vec::new(),
-            sharing: HashMap::new(),
             policy: None,
             entitlements: HashMap::new(),
             applications: HashMap::new(),
@@ -182,6 +172,14 @@ impl Config {
         }
     }
 
+    /// The pools of relayed key: with each distant key manager, one for all rules that demand the same ways.
+    pub(super) fn pools(&self) -> impl Iterator<Item = (&KmId, Arc<Ways>)> {
+        let demanded: BTreeSet<_> =
+            self.policy.iter().flat_map(Policy::terms).map(|terms| Arc::new(terms.ways.clone())).collect();
+        let ways = if demanded.is_empty() { BTreeSet::from([Arc::default()]) } else { demanded };
+        self.distant.iter().flat_map(move |peer| ways.clone().into_iter().map(move |ways| (peer, ways)))
+    }
+
     /// Whether the settings make sense together.
     ///
     /// # Errors
@@ -189,28 +187,10 @@ impl Config {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let block = (self.qkd_keys_per_link_key as usize * self.qkd_key_size.octets()).saturating_sub(TAG_KEY_OCTETS);
         let peers_are_others = self.links.iter().all(|link| link.peer != self.id);
-        let pools: BTreeSet<_> =
-            self.distant.iter().filter_map(|distant| pool_name(&self.id, &distant.peer, distant.sharing)).collect();
-        let has_pool = |((_, slave), sharing): (&(ApplicationId, ApplicationId), &Sharing)| {
-            let mut pools = self.distant.iter().filter(|distant| Some(&distant.peer) == self.applications.get(slave)).peekable();
-            pools.peek().is_none() || pools.any(|distant| distant.sharing == *sharing)
-        };
-        // Key for pairs that are not listed takes one path.
-        let at = |home: &KmId| self.applications.values().filter(|node| *node == home).count();
-        let listed_all = |peer: &KmId| {
-            let ours = |(master, slave): &&(ApplicationId, ApplicationId)| {
-                self.applications.get(master) == Some(&self.id) && self.applications.get(slave) == Some(peer)
-            };
-            self.sharing.keys().filter(ours).count() == at(&self.id) * at(peer)
-        };
-        let has_single = |peer: &KmId| self.distant.iter().any(|other| other.peer == *peer && other.sharing == Sharing::ONE);
+        let pools: BTreeSet<_> = self.pools().filter_map(|(peer, ways)| pool_name(&self.id, peer, &ways)).collect();
         let terms = || self.policy.iter().flat_map(Policy::terms);
-        let has_pools_for = |sharing: Option<Sharing>| {
-            let has = |peer: &KmId| self.distant.iter().any(|other| other.peer == *peer && Some(other.sharing) == sharing);
-            sharing.is_some() && self.distant.iter().all(|distant| has(&distant.peer))
-        };
         let link_names: BTreeSet<_> = self.links.iter().map(|link| &link.id).collect();
-        let relays_fit = |distant: &Distant| block > overhead(distant.sharing) + TAG_KEY_OCTETS;
+        let relays_fit = |(_, ways): (&KmId, Arc<Ways>)| block > overhead(ways.sharing) + TAG_KEY_OCTETS;
         for (holds, problem) in [
             (self.qkd_key_size.bits().is_multiple_of(8), "qkd_key_size is not a multiple of 8"),
             (block > 0, "qkd_keys_per_link_key is too small: nothing is left beside the key of the tag"),
@@ -232,15 +212,9 @@ impl Config {
             (self.distant.is_empty() || self.relay_high <= self.max_incoming, "relay_high is above max_incoming"),
             (peers_are_others, "a link leads to this node itself"),
             (link_names.len() == self.links.len(), "links has a link twice"),
-            (self.distant.iter().all(|distant| distant.peer != self.id), "distant has this node itself"),
-            (pools.len() == self.distant.len(), "distant has a pool twice, or a key manager with too long a name"),
-            (self.sharing.iter().all(has_pool), "sharing asks for what no pool of distant has"),
-            (
-                self.policy.is_some()
-                    || self.distant.iter().all(|distant| has_single(&distant.peer) || listed_all(&distant.peer)),
-                "distant has no pool of one path for a pair that sharing does not list",
-            ),
-            (self.distant.iter().all(relays_fit), "qkd_keys_per_link_key is too small for a key of distant to be relayed under"),
+            (!self.distant.contains(&self.id), "distant has this node itself"),
+            (pools.len() == self.pools().count(), "distant has a key manager twice, or one with too long a name"),
+            (self.pools().all(relays_fit), "qkd_keys_per_link_key is too small for a key of distant to be relayed under"),
             (self.links.iter().all(|link| !pools.contains(&link.id)), "a link has the name of a pool of relayed key"),
             (self.relay_low <= self.relay_high && self.relay_high > 0, "relay_low is above relay_high, or relay_high is 0"),
             (
@@ -248,11 +222,6 @@ impl Config {
                 "entitlements has a guaranteed rate above the highest",
             ),
             (terms().all(|terms| terms.life > self.collect_time), "policy has a life of keys that is not above collect_time"),
-            (!terms().any(Terms::restrict_paths), "policy restricts which way key takes: the key manager cannot see to that"),
-            (
-                terms().all(|terms| has_pools_for(terms.shares.sharing())),
-                "policy wants key shared out over paths, and distant does not have such a pool for every key manager",
-            ),
             (self.relays_at_once > 0, "relays_at_once is 0"),
         ] {
             if !holds {

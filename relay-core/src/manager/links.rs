@@ -15,12 +15,14 @@ use super::relay::{Relayed, pool_name};
 use super::{Config, Event, KeyManager, Misbehaviour, Now, Output, Use};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
-use crate::shares::Sharing;
+use crate::policy::Ways;
+use crate::routing::Label;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) peer: KmId,
+    labels: Vec<Label>,
     /// Octets and expiry of the link keys in the store that this node may use.
     pub(super) outgoing: BTreeMap<KeyId, (usize, WallTime)>,
     /// When the last of them was agreed, or since when that is waited for.
@@ -69,9 +71,10 @@ enum Draw {
 
 impl Link {
     pub(super) fn all(config: &Config) -> BTreeMap<LinkId, Self> {
-        let link = |id: &LinkId, peer: &KmId, relayed| Self {
+        let link = |id: &LinkId, peer: &KmId, labels: &[Label], relayed| Self {
             id: id.clone(),
             peer: peer.clone(),
+            labels: labels.to_vec(),
             outgoing: BTreeMap::new(),
             agreed: None,
             incoming: BTreeSet::new(),
@@ -83,10 +86,10 @@ impl Link {
             relayed,
             tag_keys: TagKeys::default(),
         };
-        let links = config.links.iter().map(|config| (config.id.clone(), link(&config.id, &config.peer, None)));
-        let pools = config.distant.iter().filter_map(|distant| {
-            let id = pool_name(&config.id, &distant.peer, distant.sharing)?;
-            let pool = link(&id, &distant.peer, Some(Relayed::new(distant.sharing)));
+        let links = config.links.iter().map(|config| (config.id.clone(), link(&config.id, &config.peer, &config.labels, None)));
+        let pools = config.pools().filter_map(|(peer, ways)| {
+            let id = pool_name(&config.id, peer, &ways)?;
+            let pool = link(&id, peer, &[], Some(Relayed::new(ways)));
             Some((id, pool))
         });
         links.chain(pools).collect()
@@ -95,6 +98,11 @@ impl Link {
     /// Whether this is a pool of relayed key, and no QKD link.
     pub(super) fn is_relayed(&self) -> bool {
         self.relayed.is_some()
+    }
+
+    /// Whether this is a QKD link whose key will do where such ways are demanded.
+    pub(super) fn serves(&self, ways: &Ways) -> bool {
+        !self.is_relayed() && ways.allow_direct(&self.labels)
     }
 
     pub(super) fn level(&self) -> (usize, usize) {
@@ -309,10 +317,15 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         self.choose_key(now, peer, at_least, |link| !link.is_relayed() && link.outgoing.len() > floor)
     }
 
+    /// The same of a QKD link whose key may be used where such ways are demanded.
+    pub(super) fn choose_direct_key(&self, now: Now, peer: &KmId, at_least: usize, ways: &Ways) -> Option<(LinkId, KeyId)> {
+        self.choose_key(now, peer, at_least, |link| link.serves(ways))
+    }
+
     /// The oldest key of so many octets of the pool of key that is relayed to `peer` like this. It cost a pad a hop, and other nodes have
     /// seen it.
-    pub(super) fn choose_relayed_key(&self, now: Now, peer: &KmId, at_least: usize, like: Sharing) -> Option<(LinkId, KeyId)> {
-        self.choose_key(now, peer, at_least, |link| link.sharing() == Some(like))
+    pub(super) fn choose_relayed_key(&self, now: Now, peer: &KmId, at_least: usize, ways: &Ways) -> Option<(LinkId, KeyId)> {
+        self.choose_key(now, peer, at_least, |link| link.ways() == Some(ways))
     }
 
     fn choose_key(&self, now: Now, peer: &KmId, at_least: usize, fits: impl Fn(&Link) -> bool) -> Option<(LinkId, KeyId)> {

@@ -24,8 +24,7 @@
 //! use std::time::Instant;
 //!
 //! use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, LinkId, Parties, QkdKey, RandomSource, WallTime};
-//! use relay_core::shares::Sharing;
-//! use relay_core::{Config, Distant, Input, KeyManager, LinkConfig, MemoryStore, Now, OrderId, Output};
+//! use relay_core::{Config, Input, KeyManager, LinkConfig, MemoryStore, Now, OrderId, Output};
 //!
 //! # fn random(mut state: u64) -> impl RandomSource {
 //! #     move |out: &mut [u8]| for octet in out {
@@ -37,13 +36,12 @@
 //! let [north, middle, south] = ["north", "middle", "south"].map(|id| KmId::new(id).unwrap());
 //! let [red, blue] = ["red", "blue"].map(|id| ApplicationId::new(id).unwrap());
 //! let [n, s] = ["north to middle", "middle to south"].map(|id| LinkId::new(id).unwrap());
-//! let link = |id: &LinkId, peer: &KmId| LinkConfig { id: id.clone(), peer: peer.clone() };
-//! let far = |peer: &KmId| vec![Distant { peer: peer.clone(), sharing: Sharing::ONE }];
+//! let link = |id: &LinkId, peer: &KmId| LinkConfig { id: id.clone(), peer: peer.clone(), labels: vec![] };
 //! let mut nodes = BTreeMap::new();
 //! for (seed, (id, links, distant)) in (1..).zip([
-//!     (&north, vec![link(&n, &middle)], far(&south)),
+//!     (&north, vec![link(&n, &middle)], vec![south.clone()]),
 //!     (&middle, vec![link(&n, &north), link(&s, &south)], vec![]),
-//!     (&south, vec![link(&s, &middle)], far(&north)),
+//!     (&south, vec![link(&s, &middle)], vec![north.clone()]),
 //! ]) {
 //!     let mut config = Config::new(id.clone());
 //!     (config.links, config.distant) = (links, distant);
@@ -137,7 +135,7 @@ use crate::encoding::Unreadable;
 use crate::key_id::{BLOCK_NUMBERS, IdCipher};
 use crate::store::{KeyStore, Pool, StoredKey};
 
-pub use config::{Config, Distant, Entitlement, InvalidConfig, LinkConfig};
+pub use config::{Config, Entitlement, InvalidConfig, LinkConfig};
 pub use event::{Event, Misbehaviour, Use};
 pub use input::{Input, Now, OrderId};
 pub use output::{Output, Refusal};

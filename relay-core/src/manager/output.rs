@@ -6,6 +6,7 @@ use itu_y3803::{KeyId, KeySize, KmId, KmMessage, KsaKey, LinkId, Parties};
 
 use super::{Event, OrderId};
 use crate::lease::Lease;
+use crate::policy::Ways;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ pub enum Output {
         pool: LinkId,
         /// The destination.
         to: KmId,
-        /// So many, with no node in common but their ends.
-        paths: u8,
+        /// How many, with no node in common but their ends, and what they have to keep to: what does not is not taken.
+        ways: Arc<Ways>,
         /// Hops that a node refused of late: other ways are better, if there are any. For a pool with a neighbour also the hop to it:
         /// a way of that hop alone is no use, and not taken.
         avoid: Vec<(KmId, KmId)>,

@@ -25,7 +25,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn all(config: &Config, notes: &Notes) -> BTreeMap<KmId, Self> {
         let mut peers = BTreeMap::new();
-        for id in config.links.iter().map(|link| &link.peer).chain(config.distant.iter().map(|distant| &distant.peer)) {
+        for id in config.links.iter().map(|link| &link.peer).chain(&config.distant) {
             let lives = notes.peers.get(id).map_or(&[][..], |peer| &peer.lives);
             let ids: Vec<_> =
                 lives.iter().filter_map(|(incarnation, secret)| Some((*incarnation, Arc::new(IdCipher::new(secret)?)))).collect();

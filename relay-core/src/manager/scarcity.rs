@@ -216,7 +216,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return wanting(now.instant, since);
         }
         let link_key = self.config.qkd_keys_per_link_key as usize * self.config.qkd_key_size.octets();
-        for link in self.links.values().filter(|link| link.peer == *peer && link.is_relayed()) {
+        for link in self.links.values().filter(|link| link.peer == *peer && link.is_wanted(now.instant, self.config.idle)) {
             held += link.level().1 + self.relays.coming(&link.id) * link_key;
             wanted = wanted.saturating_add(self.config.relay_high * link_key);
         }

@@ -361,12 +361,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn give_up_orders(&mut self, now: Now) {
         let mut refused = Vec::new();
         for parties in &self.watched {
-            let unreachable = parties.slaves().iter().any(|slave| {
-                let home = self.config.applications.get(slave);
-                let mut links = self.links.values().filter(|link| Some(&link.peer) == home);
-                // A link to a neighbour may be empty; it is a way all the same.
-                links.clone().all(super::links::Link::is_relayed) && links.any(super::links::Link::is_unreachable)
-            });
+            let unreachable = parties.slaves().iter().any(|slave| self.is_unreachable(parties, slave));
             let Some(pool) = self.pools.get_mut(parties) else { continue };
             pool.orders.retain(|order| {
                 let over = order.give_up <= now.instant;
@@ -380,6 +375,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             let reason = if unreachable { Refusal::Unreachable } else { self.short_by_rule(&parties) };
             self.refuse(order, reason);
         }
+    }
+
+    /// Whether no way leads to a slave that key may take.
+    fn is_unreachable(&self, parties: &Parties, slave: &itu_y3803::ApplicationId) -> bool {
+        let Some(home) = self.home(slave).filter(|home| **home != self.config.id) else { return false };
+        let Some(ways) = self.ways(parties, home) else { return true };
+        // A link to a neighbour may be empty; it is a way all the same.
+        let direct = self.links.values().any(|link| link.peer == *home && link.serves(&ways));
+        let mut pool = self.links.values().filter(|link| link.peer == *home && link.ways() == Some(&ways));
+        !direct && pool.all(super::links::Link::is_unreachable)
     }
 
     /// Binds blocks for the parties that run low, the emptiest first, as far as the link key goes.
@@ -501,11 +506,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     fn largest_key(&self, parties: &Parties) -> usize {
         let link_key = self.config.qkd_keys_per_link_key as usize * self.config.qkd_key_size.octets();
         let remote = parties.slaves().iter().any(|slave| self.home(slave) != Some(&self.config.id));
-        let distant = parties
-            .slaves()
-            .iter()
-            .any(|slave| self.home(slave).is_some_and(|home| self.config.distant.iter().any(|distant| distant.peer == *home)));
-        let overhead = self.config.distant.iter().map(|distant| overhead(distant.sharing)).max().unwrap_or(0);
+        let distant =
+            parties.slaves().iter().any(|slave| self.home(slave).is_some_and(|home| self.config.distant.contains(home)));
+        let overhead = self.config.pools().map(|(_, ways)| overhead(ways.sharing)).max().unwrap_or(0);
         let block = match (distant, remote) {
             // Of relayed key, more went into tags.
             (true, _) => link_key.saturating_sub(2 * TAG_KEY_OCTETS + overhead),

@@ -6,8 +6,7 @@ use std::time::Duration;
 use itu_y3803::{KeySize, KmId, Parties, RandomSource};
 
 use super::{Event, KeyManager, Refusal};
-use crate::policy::{Breach, Decision, Shortage};
-use crate::shares::Sharing;
+use crate::policy::{Breach, Decision, Shortage, Ways};
 use crate::store::KeyStore;
 
 /// What an order was refused for by a rule.
@@ -26,7 +25,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// How long an order may wait, or why it is refused at once.
     pub(super) fn grant(&mut self, parties: &Parties, size: KeySize) -> Result<Duration, Refusal> {
         let Some(policy) = &self.config.policy else { return Ok(self.config.patience) };
-        let breach = |decision: Decision<'_>| Some(ruling(&decision, Ruling::Breach(decision.check_size(size).err()?)));
+        let check = |decision: &Decision<'_>| {
+            decision.check_size(size)?;
+            let home = self.home(decision.slave()).filter(|home| **home != self.config.id);
+            if home.is_some_and(|home| self.ways(parties, home).is_none()) { Err(Breach::Apart) } else { Ok(()) }
+        };
+        let breach = |decision: Decision<'_>| Some(ruling(&decision, Ruling::Breach(check(&decision).err()?)));
         let breached = policy.decide_each(parties).find_map(breach);
         if let Some(event) = breached {
             self.event(event);
@@ -57,16 +61,13 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         lives.chain([self.config.block_life]).min().unwrap_or_default()
     }
 
-    /// How key for the slaves at a node is to be relayed: what most is asked for by any of them.
-    pub(super) fn sharing(&self, parties: &Parties, home: &KmId) -> Sharing {
-        let here = || parties.slaves().iter().filter(|slave| self.home(slave) == Some(home));
-        let by_rule = self
-            .config
-            .policy
-            .iter()
-            .flat_map(|policy| here().filter_map(|slave| policy.decide(parties.master(), slave).terms().shares.sharing()));
-        let listed = here().filter_map(|slave| self.config.sharing.get(&(parties.master().clone(), slave.clone())).copied());
-        by_rule.chain(listed).max().unwrap_or(Sharing::ONE)
+    /// Which ways key for the slaves at a node may take: those that keep to the rules of all of them. `None` when there are none.
+    pub(super) fn ways(&self, parties: &Parties, home: &KmId) -> Option<Ways> {
+        let Some(policy) = &self.config.policy else { return Some(Ways::default()) };
+        let here = parties.slaves().iter().filter(|slave| self.home(slave) == Some(home));
+        let demanded: Vec<&Ways> = here.map(|slave| &policy.decide(parties.master(), slave).terms().ways).collect();
+        let strictest = demanded.iter().find(|ways| demanded.iter().all(|other| ways.cover(other)));
+        strictest.map(|ways| (*ways).clone())
     }
 }
 
@@ -90,9 +91,11 @@ mod tests {
     use itu_y3803::message::{Body, Hello, KeyOffer, OfferAnswer, SupplyResponse};
     use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KmMessage, LinkId, QkdKey, WallTime};
 
-    use super::super::{Config, Distant, Input, LinkConfig, Now, OrderId, Output};
+    use super::super::{Config, Input, LinkConfig, Now, OrderId, Output};
     use super::*;
-    use crate::policy::{Allowed, Pattern, Policy, Rule, Shares, Terms, WhenShort};
+    use crate::policy::{Allowed, Authentication, Pattern, Policy, Rule, Terms, WhenShort};
+    use crate::routing::Label;
+    use crate::shares::Sharing;
     use crate::store::MemoryStore;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -105,6 +108,10 @@ mod tests {
         ApplicationId::new(id).expect("valid")
     }
 
+    fn label(text: &str) -> Label {
+        Label::new(text).expect("valid")
+    }
+
     fn two_of_two() -> Sharing {
         Sharing::new(2, 2).expect("possible")
     }
@@ -112,10 +119,12 @@ mod tests {
     /// Red and grey are here, blue is at a neighbour, and far two hops away.
     fn config(policy: Policy) -> Config {
         let mut config = Config::new(km("here"));
-        config.links = vec![LinkConfig { id: LinkId::new("to east").expect("valid"), peer: km("east") }];
-        config.distant = [Sharing::ONE, two_of_two()].map(|sharing| Distant { peer: km("far"), sharing }).to_vec();
-        config.applications =
-            [("red", "here"), ("grey", "here"), ("blue", "east"), ("far", "far")].map(|(id, at)| (app(id), km(at))).into();
+        config.links =
+            vec![LinkConfig { id: LinkId::new("to east").expect("valid"), peer: km("east"), labels: vec![label("leased")] }];
+        config.distant = vec![km("far")];
+        config.applications = [("red", "here"), ("grey", "here"), ("blue", "east"), ("far", "far"), ("farther", "far")]
+            .map(|(id, at)| (app(id), km(at)))
+            .into();
         config.qkd_keys_per_link_key = 9;
         config.policy = Some(policy);
         config
@@ -257,16 +266,72 @@ mod tests {
     }
 
     #[test]
-    fn key_is_relayed_over_as_many_paths_as_a_rule_demands() {
-        for (shares, paths) in [(Shares::One, 1), (Shares::Xor { paths: 2 }, 2)] {
-            let short = WhenShort::Wait(DAY);
-            let mut node = node(policy(vec![rule("apart", "far", Terms { shares, short, ..Terms::default() })]));
+    fn key_is_relayed_over_the_ways_that_a_rule_demands_and_no_others() {
+        let wait = WhenShort::Wait(DAY);
+        for (ways, paths, taken) in [
+            (Ways::default(), &[&["here", "east", "far"][..]][..], true),
+            (Ways::shared(two_of_two()), &[&["here", "east", "far"]], false),
+            (Ways::shared(two_of_two()), &[&["here", "east", "far"], &["here", "west", "far"]], true),
+            (Ways { max_hops: Some(2), ..Ways::default() }, &[&["here", "east", "west", "far"]], false),
+            (Ways { nodes: Allowed::Except([km("west")].into()), ..Ways::default() }, &[&["here", "west", "far"]], false),
+            (Ways { nodes: Allowed::Except([km("west")].into()), ..Ways::default() }, &[&["here", "east", "far"]], true),
+            (Ways { required_nodes: [km("east")].into(), ..Ways::default() }, &[&["here", "west", "far"]], false),
+        ] {
+            let terms = Terms { ways: ways.clone(), short: wait, ..Terms::default() };
+            let mut node = node(policy(vec![rule("apart", "far", terms)]));
             let mut outputs = node.order(&["far"], 256);
             outputs.extend(node.after(Duration::from_millis(1)));
             let asked = outputs
                 .iter()
-                .find_map(|output| if let Output::RouteWanted { paths, .. } = output { Some(*paths) } else { None });
-            assert_eq!(asked, Some(paths));
+                .find_map(|output| if let Output::RouteWanted { pool, ways, .. } = output { Some((pool, ways)) } else { None });
+            let (pool, asked) = asked.expect("there is no key");
+            assert_eq!(**asked, ways);
+            let paths = paths.iter().map(|path| path.iter().map(|node| km(node)).collect()).collect();
+            node.input(Input::Route { pool: pool.clone(), paths });
+            let unreachable = node.manager.links[pool].is_unreachable();
+            assert_eq!(unreachable, !taken, "{ways:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_not_as_a_rule_demands_is_left_to_others() {
+        let any = Ways::default;
+        for (ways, serves) in [
+            (any(), true),
+            (Ways { labels: Allowed::Only([label("leased")].into()), ..any() }, true),
+            (Ways { labels: Allowed::Except([label("leased")].into()), ..any() }, false),
+            (Ways { authentication: Authentication::Its, ..any() }, false),
+            (Ways { required_nodes: [km("west")].into(), ..any() }, false),
+            (Ways { nodes: Allowed::Only([].into()), max_hops: Some(1), ..any() }, true),
+        ] {
+            let terms = Terms { ways: ways.clone(), short: WhenShort::Wait(Duration::from_secs(1)), ..Terms::default() };
+            let mut node = node(policy(vec![rule("this", "blue", terms)]));
+            node.link_key();
+            let sends_block = |output: &Output| {
+                matches!(output, Output::Send { message: KmMessage { body: Body::SupplyNotification(_), .. }, .. })
+            };
+            assert_eq!(node.order(&["blue"], 256).iter().any(sends_block), serves, "{ways:?}");
+            // Nobody answers.
+            let refused = refusal(&node.after(Duration::from_secs(1)));
+            assert_eq!(refused, Some(if serves { Refusal::NotEnoughKeys } else { Refusal::Unreachable }), "{ways:?}");
+        }
+    }
+
+    #[test]
+    fn slaves_at_one_node_whose_rules_go_different_ways_get_no_key_in_common() {
+        let except = |node: &str| Ways { nodes: Allowed::Except([km(node)].into()), ..Ways::default() };
+        let two = Ways { sharing: two_of_two(), ..except("west") };
+        for (farther, apart) in [(except("west"), true), (except("north"), false), (two, true), (Ways::default(), false)] {
+            let terms = |ways| Terms { ways, short: WhenShort::Wait(DAY), ..Terms::default() };
+            let rules = vec![rule("far", "far", terms(except("north"))), rule("farther", "farther", terms(farther.clone()))];
+            let mut node = node(policy(rules));
+            let outputs = node.order(&["far", "farther"], 256);
+            let refused = refusal(&outputs);
+            assert_eq!(refused, apart.then_some(Refusal::NotAllowed), "{farther:?}");
+            let rulings = rulings(&outputs);
+            assert_eq!(rulings.first().map(|(_, ruling)| ruling), apart.then_some(&Ruling::Breach(Breach::Apart)));
+            // Each by itself does.
+            assert_eq!(refusal(&node.order(&["farther"], 256)), None);
         }
     }
 
@@ -274,13 +339,8 @@ mod tests {
     fn rules_that_could_not_be_kept_are_no_settings() {
         for (terms, fits) in [
             (Terms::default(), true),
-            (Terms { shares: Shares::Xor { paths: 2 }, ..Terms::default() }, true),
-            (Terms { shares: Shares::Xor { paths: 3 }, ..Terms::default() }, false),
-            (Terms { shares: Shares::Xor { paths: 200 }, ..Terms::default() }, false),
+            (Terms { ways: Ways::shared(two_of_two()), ..Terms::default() }, true),
             (Terms { life: Duration::from_secs(3600), ..Terms::default() }, false),
-            (Terms { max_hops: Some(2), ..Terms::default() }, false),
-            (Terms { nodes: Allowed::Except([km("west")].into()), ..Terms::default() }, false),
-            (Terms { authentication: crate::policy::Authentication::Its, ..Terms::default() }, false),
         ] {
             let config = config(policy(vec![rule("this", "*", terms.clone())]));
             assert_eq!(config.check().is_ok(), fits, "{terms:?}: {:?}", config.check());

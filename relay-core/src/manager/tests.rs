@@ -7,7 +7,6 @@ use itu_y3803::{Incarnation, KeyMaterial, KmMessage, QkdKey};
 
 use super::*;
 use crate::MemoryStore;
-use crate::shares::Sharing;
 
 fn now() -> Now {
     Now { instant: Instant::now(), wall: WallTime::from_millis(0) }
@@ -166,7 +165,7 @@ impl<R: RandomSource> Bench<R> {
 fn bench() -> Bench<impl RandomSource> {
     let (neighbour, link) = (KmId::new("south").expect("valid"), LinkId::new("fibre").expect("valid"));
     let mut config = Config::new(KmId::new("north").expect("valid"));
-    config.links = vec![LinkConfig { id: link.clone(), peer: neighbour.clone() }];
+    config.links = vec![LinkConfig { id: link.clone(), peer: neighbour.clone(), labels: Vec::new() }];
     (config.qkd_keys_per_link_key, config.draw_limit, config.link_low, config.link_high) = (5, 17, 3, 6);
     // Offers wait for their answer, and are said once.
     (config.give_up, config.repeat) = (Duration::from_secs(3600), Duration::from_secs(3600));
@@ -249,20 +248,12 @@ fn what_no_more_comes_to_is_offered_as_a_shorter_link_key() {
 fn far_from_east() -> Config {
     let [north, south, east] = ["north", "south", "east"].map(|id| KmId::new(id).expect("valid"));
     let mut config = Config::new(north.clone());
-    config.links = vec![LinkConfig { id: LinkId::new("fibre").expect("valid"), peer: south }];
-    config.distant = vec![Distant { peer: east.clone(), sharing: two_of_three() }];
+    config.links = vec![LinkConfig { id: LinkId::new("fibre").expect("valid"), peer: south, labels: Vec::new() }];
+    config.distant = vec![east.clone()];
     config.applications = [("red", &north), ("ruby", &north), ("blue", &east), ("grey", &east)]
         .map(|(id, home)| (ApplicationId::new(id).expect("valid"), home.clone()))
         .into();
-    for pair in [["red", "blue"], ["red", "grey"], ["ruby", "blue"], ["ruby", "grey"]] {
-        let [master, slave] = pair.map(|id| ApplicationId::new(id).expect("valid"));
-        config.sharing.insert((master, slave), two_of_three());
-    }
     config
-}
-
-fn two_of_three() -> Sharing {
-    Sharing::new(2, 3).expect("possible")
 }
 
 #[test]
@@ -273,24 +264,11 @@ fn settings_under_which_some_key_never_comes_are_refused() {
         change(&mut config);
         config.check().expect_err("makes no sense").to_string()
     };
-    let unlisted: fn(&mut Config) = |config| {
-        let [ruby, grey] = ["ruby", "grey"].map(|id| ApplicationId::new(id).expect("valid"));
-        config.sharing.remove(&(ruby, grey));
-    };
-    assert!(refused(unlisted).starts_with("distant has no pool of one path"));
-    // What others are masters of makes up for nothing.
-    let other_way: fn(&mut Config) = |config| {
-        let [ruby, grey] = ["ruby", "grey"].map(|id| ApplicationId::new(id).expect("valid"));
-        config.sharing.remove(&(ruby.clone(), grey.clone()));
-        config.sharing.insert((grey, ruby), two_of_three());
-    };
-    assert!(refused(other_way).starts_with("distant has no pool of one path"));
-    let mut with_single = far_from_east();
-    unlisted(&mut with_single);
-    let peer = with_single.distant[0].peer.clone();
-    with_single.distant.push(Distant { peer, sharing: Sharing::ONE });
-    assert_eq!(with_single.check(), Ok(()));
-
+    assert_eq!(
+        refused(|config| config.distant.push(config.distant[0].clone())),
+        "distant has a key manager twice, or one with too long a name"
+    );
+    assert_eq!(refused(|config| config.distant.push(config.id.clone())), "distant has this node itself");
     assert_eq!(refused(|config| config.links.push(config.links[0].clone())), "links has a link twice");
     assert_eq!(refused(|config| config.relay_high = config.max_incoming + 1), "relay_high is above max_incoming");
     assert!(refused(|config| config.qkd_keys_per_link_key = 3).contains("too small for a key of distant"));

@@ -1,7 +1,7 @@
 //! Paths from this node: the best and those nearly as good, within constraints, and sets that share no node.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::fmt;
 
 use itu_y3803::{KmId, LinkId};
@@ -9,7 +9,7 @@ use itu_y3803::{KmId, LinkId};
 use crate::routing::lsa::LinkAdvert;
 use crate::routing::lsdb::Database;
 use crate::routing::spf::{Edge, ShortestPaths};
-use crate::routing::topology::{Topology, adverts};
+use crate::routing::topology::{Topology, adverts_between};
 
 const INFINITY: u32 = u32::MAX;
 /// Where the search for alternatives ends, however many there are.
@@ -50,9 +50,11 @@ pub struct Constraints<'a> {
     pub max_hops: Option<usize>,
     /// Which nodes may be between the ends.
     pub node: Option<&'a dyn Fn(&KmId) -> bool>,
+    /// Which nodes have to be, all of them. A network in which too many ways miss them is not searched to the end.
+    pub via: Option<&'a BTreeSet<KmId>>,
     /// Between which neighbours a path may pass, in either direction.
     pub hop: Option<MayPass<'a>>,
-    /// Which links may be used; asked for what each end advertises.
+    /// Which links may be used; asked for what each end advertises, of all links between two nodes.
     pub link: Option<&'a dyn Fn(&LinkAdvert) -> bool>,
 }
 
@@ -61,6 +63,7 @@ impl fmt::Debug for Constraints<'_> {
         f.debug_struct("Constraints")
             .field("max_hops", &self.max_hops)
             .field("node", &self.node.is_some())
+            .field("via", &self.via)
             .field("hop", &self.hop.is_some())
             .field("link", &self.link.is_some())
             .finish()
@@ -69,13 +72,14 @@ impl fmt::Debug for Constraints<'_> {
 
 impl Constraints<'_> {
     pub(super) fn is_none(&self) -> bool {
-        self.max_hops.is_none() && self.node.is_none() && self.hop.is_none() && self.link.is_none()
+        self.max_hops.is_none() && self.node.is_none() && self.via.is_none() && self.hop.is_none() && self.link.is_none()
     }
 
     /// Whether nodes and number of hops are as wanted.
     pub(super) fn admit(&self, path: &Path) -> bool {
         self.max_hops.is_none_or(|most| path.hops.len() <= most)
             && path.between().all(|node| self.node.is_none_or(|may| may(node)))
+            && self.via.is_none_or(|via| via.iter().all(|node| path.between().any(|on_way| on_way == node)))
     }
 }
 
@@ -107,16 +111,20 @@ impl Search<'_> {
             }
             let (node, cost, hops) = (partials[at].node, partials[at].cost, partials[at].hops);
             if node == self.root {
+                let path = self.path(&partials, at);
+                if self.constraints.via.is_some() && !self.constraints.admit(&path) {
+                    continue;
+                }
                 if found.is_empty() {
                     worst = (u64::from(total) * u64::from(100 + percent) / 100).min(u64::from(INFINITY - 1)) as u32;
                 }
-                found.push(self.path(&partials, at));
+                found.push(path);
                 continue;
             }
             for (edge, link) in self.topology.edges(node) {
                 let lower = left.of(edge.to, hops + 1);
                 let total = cost.saturating_add(edge.cost).saturating_add(lower);
-                if total > worst || !self.may(node, edge, link, target) || on_way(&partials, at, edge.to) {
+                if total > worst || !self.may(node, edge, target) || on_way(&partials, at, edge.to) {
                     continue;
                 }
                 let partial =
@@ -139,15 +147,11 @@ impl Search<'_> {
     }
 
     /// Whether the constraints allow the step between `node` and the far end of `edge` on the way to `target`.
-    fn may(&self, node: u32, edge: Edge, link: &LinkId, target: u32) -> bool {
+    fn may(&self, node: u32, edge: Edge, target: u32) -> bool {
         let ends = [node, edge.to].map(|end| self.topology.id(end));
         let is_end = |node: u32| node == target || node == self.root;
         let node_may = |at: u32| is_end(at) || self.constraints.node.is_none_or(|may| may(self.topology.id(at)));
-        let link_may = || {
-            self.constraints
-                .link
-                .is_none_or(|may| adverts(self.database, ends[0], ends[1], link).is_some_and(|ends| ends.into_iter().all(may)))
-        };
+        let link_may = || self.constraints.link.is_none_or(|may| adverts_between(self.database, ends[0], ends[1]).all(may));
         let hop_may = self.constraints.hop.is_none_or(|may| may(ends[0], ends[1]) && may(ends[1], ends[0]));
         node_may(node) && node_may(edge.to) && hop_may && link_may()
     }
@@ -162,9 +166,9 @@ impl Search<'_> {
                 let last = &within[hops - 1];
                 let mut next = last.clone();
                 for node in (0..nodes as u32).filter(|&node| last[node as usize] != INFINITY) {
-                    for (edge, link) in self.topology.edges(node) {
+                    for (edge, _) in self.topology.edges(node) {
                         let cost = last[node as usize].saturating_add(edge.cost);
-                        if cost < next[edge.to as usize] && self.may(node, edge, link, target) {
+                        if cost < next[edge.to as usize] && self.may(node, edge, target) {
                             next[edge.to as usize] = cost;
                         }
                     }
@@ -186,9 +190,9 @@ impl Search<'_> {
             if cost > distance[node as usize] {
                 continue;
             }
-            for (edge, link) in self.topology.edges(node) {
+            for (edge, _) in self.topology.edges(node) {
                 let cost = cost.saturating_add(edge.cost);
-                if cost < distance[edge.to as usize] && self.may(node, edge, link, target) {
+                if cost < distance[edge.to as usize] && self.may(node, edge, target) {
                     distance[edge.to as usize] = cost;
                     heap.push(Reverse((cost, edge.to)));
                 }
@@ -281,7 +285,7 @@ impl Flow {
         for node in 0..nodes as u32 {
             let at = node as usize;
             flow.arc(2 * at, 2 * at + 1, 0, None);
-            for (edge, link) in search.topology.edges(node).filter(|(edge, link)| search.may(node, *edge, link, target)) {
+            for (edge, link) in search.topology.edges(node).filter(|(edge, _)| search.may(node, *edge, target)) {
                 flow.arc(2 * at + 1, 2 * edge.to as usize, i64::from(edge.cost), Some(link.clone()));
             }
         }

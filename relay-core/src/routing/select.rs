@@ -8,7 +8,7 @@ use crate::routing::link_states::LinkStates;
 use crate::routing::lsa::LsaAuth;
 use crate::routing::metric::Metric;
 use crate::routing::paths::{Constraints, Path};
-use crate::routing::topology::adverts;
+use crate::routing::topology::{adverts, adverts_between};
 use crate::routing::{NoRoute, Route, Router};
 
 /// Good paths to choose from, at most.
@@ -93,11 +93,10 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
         let mut cost: u32 = 0;
         for hop in &path.hops {
             cost = cost.saturating_add(self.topology.cost(at, &hop.to, &hop.link)?);
-            let ends = adverts(&self.database, at, &hop.to, &hop.link)?;
             if constraints.hop.is_some_and(|may| !may(at, &hop.to) || !may(&hop.to, at)) {
                 return None;
             }
-            if constraints.link.is_some_and(|may| !ends.into_iter().all(may)) {
+            if constraints.link.is_some_and(|may| !adverts_between(&self.database, at, &hop.to).all(may)) {
                 return None;
             }
             at = &hop.to;

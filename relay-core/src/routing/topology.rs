@@ -129,6 +129,14 @@ fn both_ends(here: Option<&Lsa>, there: Option<&Lsa>, a: &KmId, b: &KmId, link: 
     Some(u32::from(cost(here, b)?.max(cost(there, a)?).get()))
 }
 
+/// Both ends of all links between two nodes, as they are advertised.
+pub(super) fn adverts_between<'a>(database: &'a Database, a: &'a KmId, b: &'a KmId) -> impl Iterator<Item = &'a LinkAdvert> {
+    let of = |node: &KmId, other: &'a KmId| {
+        database.lsa(node).into_iter().flat_map(|lsa| &lsa.links).filter(move |link| link.neighbour == *other)
+    };
+    of(a, b).chain(of(b, a))
+}
+
 /// The two ends of a link, as they are advertised.
 pub(super) fn adverts<'a>(database: &'a Database, a: &KmId, b: &KmId, link: &LinkId) -> Option<[&'a LinkAdvert; 2]> {
     Some([database.lsa(a)?.link(b, link)?, database.lsa(b)?.link(a, link)?])

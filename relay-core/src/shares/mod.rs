@@ -87,6 +87,12 @@ pub struct Combined {
     pub wrong: Vec<u8>,
 }
 
+impl Default for Sharing {
+    fn default() -> Self {
+        Self::ONE
+    }
+}
+
 impl Sharing {
     /// `needed` shares of so many; `None` unless 1 ≤ `needed` ≤ `of` ≤ [`MAX_SHARES`].
     ///
@@ -97,7 +103,7 @@ impl Sharing {
         if 1 <= needed && needed <= of && of <= MAX_SHARES { Some(Self { needed, of }) } else { None }
     }
 
-    /// One share, which is the key: one path.
+    /// One share, which is the key: one path. The default.
     pub const ONE: Self = Self { needed: 1, of: 1 };
 
     /// How many shares give the key back.

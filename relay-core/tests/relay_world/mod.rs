@@ -15,8 +15,7 @@ use disk::{Disk, DiskStore};
 use itu_y3803::message::{Body, RelayMessage, RelayStep};
 use itu_y3803::{ApplicationId, KeyId, KeyMaterial, KeySize, KmId, KmMessage, LinkId, Parties, Paths, QkdKey, WallTime};
 use random::Random;
-use relay_core::shares::Sharing;
-use relay_core::{Config, Distant, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Pool, Refusal, Use};
+use relay_core::{Config, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Pool, Refusal, Use};
 
 /// Milliseconds that a message takes.
 const DELAY: u64 = 5;
@@ -161,12 +160,12 @@ impl World {
         config.links = (0..self.links.len())
             .filter_map(|link| {
                 let peer = km(self.other_end(link, node)?);
-                Some(LinkConfig { id: link_id(link), peer })
+                Some(LinkConfig { id: link_id(link), peer, labels: Vec::new() })
             })
             .collect();
         config.distant = (0..self.nodes.len())
             .filter(|other| *other != node && (self.also_neighbours || !neighbours.contains(other)))
-            .map(|peer| Distant { peer: km(peer), sharing: Sharing::ONE })
+            .map(km)
             .collect();
         config.applications = (0..self.nodes.len()).map(|node| (app(node), km(node))).collect();
         config.qkd_keys_per_link_key = 9;
@@ -360,9 +359,9 @@ impl World {
                 let keys = qkd_keys.iter().filter_map(|id| self.modules.remove(id).map(|octets| qkd_key(*id, octets))).collect();
                 self.after(1, What::Input { node, input: Input::Fetched { link, key, keys } });
             }
-            Output::RouteWanted { pool, to, paths: number, avoid } => {
+            Output::RouteWanted { pool, to, ways, avoid } => {
                 let mut paths = Vec::new();
-                for _ in 0..number {
+                for _ in 0..ways.sharing.of() {
                     let taken = between(&paths);
                     // What was refused of late is better than nothing.
                     let path = self.path(node, index(&to), &taken, &avoid).or_else(|| self.path(node, index(&to), &taken, &[]));

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use itu_y3803::message::{Body, RelayMessage, RelayStep};
-use itu_y3803::{KeyEvent, KeyId, KeyState, KmId, KsaKey};
+use itu_y3803::{KeyEvent, KeyId, KeyState, KmId, KsaKey, Paths};
+use relay_core::policy::Ways;
 use relay_core::{Event, Input, Pool, Refusal};
 
 use super::link::QKD_KEY;
@@ -45,6 +46,25 @@ impl World {
         assert!(first, "{} is given {key} twice", self.nodes[node].application);
     }
 
+    /// Of a rule for the two applications, where there is one. A key without paths is of the link between their nodes.
+    pub(super) fn key_took_a_way_that_is_allowed(&mut self, master: usize, slave: usize, paths: &Paths) {
+        let ways = self.demanded_ways(master, slave);
+        let [master, slave] = [master, slave].map(|node| &self.nodes[node].application);
+        let paths: Vec<Vec<KmId>> = paths.iter().map(<[KmId]>::to_vec).collect();
+        if paths.is_empty() {
+            assert!(ways.required_nodes.is_empty(), "key from {master} for {slave} went over none of {:?}", ways.required_nodes);
+        } else {
+            assert_eq!(ways.check_paths(&paths), Ok(()), "key from {master} for {slave} took {paths:?}");
+        }
+        self.report.restricted += u64::from(ways != Ways::shared(ways.sharing));
+    }
+
+    fn demanded_ways(&self, master: usize, slave: usize) -> Ways {
+        let Some(policy) = &self.settings.key_manager.policy else { return Ways::default() };
+        let [master, slave] = [master, slave].map(|node| &self.nodes[node].application);
+        policy.decide(master, slave).terms().ways.clone()
+    }
+
     /// Every order is answered within the patience of the key manager, or the process of its node ends.
     fn every_order_ends(&self) {
         let longest = micros(self.settings.key_manager.patience) + 2 * MICROS;
@@ -57,7 +77,8 @@ impl World {
     /// A master is refused keys for a reason that is true.
     pub(super) fn a_refusal_has_its_reason(&self, pair: usize, reason: &Refusal) {
         let (master, slave) = self.settings.load.pairs[pair];
-        let neighbours = self.neighbours[master].iter().any(|&(peer, _)| peer == slave);
+        let links_will_do = self.demanded_ways(master, slave).required_nodes.is_empty();
+        let neighbours = links_will_do && self.neighbours[master].iter().any(|&(peer, _)| peer == slave);
         match reason {
             Refusal::NotEnoughKeys => {}
             Refusal::Unreachable => assert!(!neighbours, "there is a link"),

@@ -144,6 +144,7 @@ impl World {
             self.tell(|world| format!("{} is given {}", world.nodes[master].application, key.id));
             assert_eq!(key.material.size(), self.settings.load.size, "a key of the size that was asked for");
             self.nobody_gets_a_key_twice(key.id, master);
+            self.key_took_a_way_that_is_allowed(master, slave, &key.paths);
             let octets = key.material.expose_secret().to_vec();
             let given =
                 Given { at: self.now, master, slave, octets, expires: key.expires, paths: key.paths, outcome: Outcome::Open };

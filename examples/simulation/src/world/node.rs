@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use itu_y3803::{ApplicationId, Incarnation, KeyId, KmId, Parties};
+use relay_core::policy::Ways;
 use relay_core::routing::{self, Constraints, FillMetric, LinkStates, LinkStatus, Path, Route, Router};
 use relay_core::{Config, Input, KeyManager, LinkConfig, Now, Output, Stopped};
 
@@ -15,6 +16,11 @@ use crate::random::Random;
 
 /// How fast a QKD module answers, in microseconds at the most.
 const MODULE_ANSWERS: u64 = 20_000;
+
+/// What the application of a node is called.
+pub(crate) fn application_name(node: &str) -> String {
+    format!("app-{node}")
+}
 
 pub(super) struct Node {
     pub(super) id: KmId,
@@ -42,7 +48,7 @@ impl Node {
     pub(super) fn new(name: &str) -> Self {
         Self {
             id: KmId::new(name).expect("the names of nodes were checked"),
-            application: ApplicationId::new(&format!("app-{name}")).expect("the names of nodes are short"),
+            application: ApplicationId::new(&application_name(name)).expect("the names of nodes are short"),
             disk: Disk::default(),
             engines: None,
             life: 0,
@@ -59,22 +65,24 @@ impl Node {
     }
 
     /// As many paths as there are, up to `number`, without common nodes, and if possible without the hops that are to be avoided.
-    fn routes(&mut self, now: Instant, to: &KmId, number: u8, avoid: &[(KmId, KmId)]) -> Vec<Vec<KmId>> {
+    fn routes(&mut self, now: Instant, to: &KmId, ways: &Ways, avoid: &[(KmId, KmId)]) -> Vec<Vec<KmId>> {
         let Some(engines) = &mut self.engines else { return Vec::new() };
+        let number = usize::from(ways.sharing.of());
         let other = |a: &KmId, b: &KmId| !avoid.iter().any(|(from, to)| from == a && to == b);
-        let none = Constraints::default();
-        let avoiding = if avoid.is_empty() { none } else { Constraints { hop: Some(&other), ..none } };
         let mut paths = Vec::new();
-        for constraints in [&avoiding, &none] {
-            if number > 1 {
-                paths = engines.router.disjoint_paths(to, number.into(), constraints);
-            } else if let Route::Path(path) = engines.router.route(now, to, constraints) {
-                paths = vec![path];
+        ways.with_constraints(|demanded| {
+            let avoiding = if avoid.is_empty() { *demanded } else { Constraints { hop: Some(&other), ..*demanded } };
+            for constraints in [&avoiding, demanded] {
+                if number > 1 {
+                    paths = engines.router.disjoint_paths(to, number, constraints);
+                } else if let Route::Path(path) = engines.router.route(now, to, constraints) {
+                    paths = vec![path];
+                }
+                if paths.len() == number {
+                    break;
+                }
             }
-            if paths.len() == usize::from(number) {
-                break;
-            }
-        }
+        });
         let nodes = |path: Path| std::iter::once(self.id.clone()).chain(path.hops.into_iter().map(|hop| hop.to)).collect();
         paths.into_iter().map(nodes).collect()
     }
@@ -116,11 +124,12 @@ impl World {
         config.id = self.nodes[node].id.clone();
         config.qkd_key_size = QKD_KEY;
         // Also where this node has no masters that want it: the other end has the pool.
-        let applications = |peer: usize| (self.nodes[node].application.clone(), self.nodes[peer].application.clone());
-        config.sharing = self.sharers_of(node).into_iter().map(|peer| (applications(peer), self.settings.sharing)).collect();
-        config.distant = self.sharers_of(node).into_iter().map(|peer| self.distant(peer)).collect();
-        let link =
-            |&(peer, link): &(usize, usize)| LinkConfig { id: self.links[link].id.clone(), peer: self.nodes[peer].id.clone() };
+        config.distant = self.sharers_of(node).into_iter().map(|peer| self.nodes[peer].id.clone()).collect();
+        let link = |&(peer, link): &(usize, usize)| LinkConfig {
+            id: self.links[link].id.clone(),
+            peer: self.nodes[peer].id.clone(),
+            labels: Vec::new(),
+        };
         config.links = self.neighbours[node].iter().map(link).collect();
         config.applications = self.nodes.iter().map(|node| (node.application.clone(), node.id.clone())).collect();
         config
@@ -186,9 +195,9 @@ impl World {
                 let (link, wait) = (self.link_numbers[&link], self.random.below(MODULE_ANSWERS));
                 self.after(wait, Step::Fetch { node, life, link, key, qkd_keys });
             }
-            Output::RouteWanted { pool, to, paths, avoid } => {
+            Output::RouteWanted { pool, to, ways, avoid } => {
                 let now = self.instant();
-                let paths = self.nodes[node].routes(now, &to, paths, &avoid);
+                let paths = self.nodes[node].routes(now, &to, &ways, &avoid);
                 if self.settings.watch == Some((node, self.numbers[&to])) {
                     let routes = paths.iter().map(|path| path.iter().map(|id| self.numbers[id]).collect());
                     self.samples.routes.extend(routes.map(|path| (self.now as f64 / MICROS as f64, path)));

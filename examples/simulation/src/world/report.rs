@@ -14,6 +14,8 @@ pub struct Report {
     pub supplied: u64,
     /// The bits of these.
     pub supplied_bits: u64,
+    /// Keys that might not take just any way.
+    pub restricted: u64,
     /// Keys that slaves collected.
     pub collected: u64,
     /// Orders that were refused.
@@ -74,6 +76,7 @@ impl AddAssign<Self> for Report {
         self.events += other.events;
         self.supplied += other.supplied;
         self.supplied_bits += other.supplied_bits;
+        self.restricted += other.restricted;
         self.collected += other.collected;
         self.refused += other.refused;
         self.node_was_down += other.node_was_down;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use itu_y3803::KmMessage;
 use itu_y3803::message::{Body, RelayStep};
-use relay_core::{Distant, Input, routing};
+use relay_core::{Input, routing};
 
 use super::{MICROS, Step, World};
 
@@ -189,10 +189,6 @@ impl World {
     fn distant_of(&self, node: usize) -> BTreeSet<usize> {
         let neighbours: BTreeSet<_> = self.neighbours[node].iter().map(|&(peer, _)| peer).collect();
         &self.sharers_of(node) - &neighbours
-    }
-
-    pub(super) fn distant(&self, peer: usize) -> Distant {
-        Distant { peer: self.nodes[peer].id.clone(), sharing: self.settings.sharing }
     }
 
     pub(super) fn meet_distant(&mut self, node: usize) {

@@ -9,7 +9,7 @@ use super::super::links::Link;
 use super::super::{Event, KeyManager, Misbehaviour, Now};
 use super::pool::are_disjoint;
 use super::source::{overhead, relayed_link_key};
-use super::{Sharing, is_path, pool_name, words};
+use super::{Sharing, is_path, words};
 use crate::pad::TAG_KEY_OCTETS;
 use crate::shares::Share;
 use crate::store::{KeyStore, Pool, StoredKey};
@@ -54,7 +54,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         key: KeyId,
         announcement: RelayAnnouncement,
     ) -> Result<(), S::Error> {
-        let RelayAnnouncement { needed, paths, octets, expires, spent_below } = &announcement;
+        let RelayAnnouncement { pool, needed, paths, octets, expires, spent_below } = &announcement;
         let sharing = u8::try_from(paths.len()).ok().and_then(|of| Sharing::new(*needed, of));
         let leads_here = |path: &Vec<KmId>| is_path(path) && path.first() == Some(from) && path.last() == Some(&self.config.id);
         let of_this_life = [key, *spent_below].iter().all(|id| Incarnation::split(*id).0 == sender);
@@ -64,9 +64,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             && paths.iter().all(leads_here)
             && are_disjoint(paths)
             && octets_of_names <= MAX_NAME_OCTETS;
-        let pool = sharing.and_then(|sharing| Some((sharing, pool_name(&self.config.id, from, sharing)?)));
-        let Some((sharing, pool)) = pool.filter(|(_, pool)| well_formed && self.links.contains_key(pool)) else {
+        let Some(sharing) = sharing.filter(|_| well_formed) else {
             self.misbehaviour(from, Misbehaviour::Malformed);
+            return Ok(());
+        };
+        // The policies of the two ends may differ while they are being changed.
+        let found = self.links.get(pool).filter(|link| link.peer == *from && link.sharing() == Some(sharing));
+        let Some(pool) = found.map(|link| link.id.clone()) else {
+            self.misbehaviour(from, Misbehaviour::ForeignLink);
             return Ok(());
         };
         let long_enough = (overhead(sharing) + TAG_KEY_OCTETS + 1..=MAX_SEALED_OCTETS).contains(&(*octets as usize));
@@ -96,10 +101,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let source = &reservation.path[0];
         let current = self.peers.get(source).is_some_and(|peer| peer.current == Some(life));
         let sharing = Sharing::new(reservation.needed, reservation.of);
-        let pool = sharing.and_then(|sharing| pool_name(&self.config.id, source, sharing));
-        let Some(pool) = pool.filter(|pool| current && self.links.contains_key(pool)) else { return false };
-        let newest = self.notes.offered.get(&pool).filter(|newest| Incarnation::split(**newest).0 == life);
-        self.is_expected(reservation) || newest.is_none_or(|newest| reservation.key > *newest)
+        let mut pools = self.links.values().filter(|link| link.peer == *source && link.is_relayed() && link.sharing() == sharing);
+        let may_come = |pool: &Link| {
+            let newest = self.notes.offered.get(&pool.id).filter(|newest| Incarnation::split(**newest).0 == life);
+            newest.is_none_or(|newest| reservation.key > *newest)
+        };
+        current && (self.is_expected(reservation) || pools.any(may_come))
     }
 
     pub(super) fn is_expected(&self, reservation: &RelayReservation) -> bool {

@@ -1,6 +1,7 @@
 //! Pools of relayed key: kept filled ahead of demand, as long as they are wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use itu_y3803::{KmId, LinkId, RandomSource};
@@ -8,13 +9,15 @@ use itu_y3803::{KmId, LinkId, RandomSource};
 use super::super::links::Link;
 use super::super::{Config, KeyManager, Now, Output};
 use super::{Sharing, is_path};
+use crate::policy::Ways;
 use crate::store::KeyStore;
 
-/// The name of the pool of relayed key between two nodes: the same at both.
-pub(in super::super) fn pool_name(a: &KmId, b: &KmId, sharing: Sharing) -> Option<LinkId> {
+/// The name of the pool of key that was relayed between two nodes like this: the same at both. `None` when it would be too long.
+pub(in super::super) fn pool_name(a: &KmId, b: &KmId, ways: &Ways) -> Option<LinkId> {
     let (first, second) = if a < b { (a, b) } else { (b, a) };
-    let (needed, of) = (sharing.needed(), sharing.of());
-    LinkId::new(&format!("relay {needed} of {of} {} {first} {second}", first.as_str().len())).ok()
+    let (needed, of) = (ways.sharing.needed(), ways.sharing.of());
+    let restricted = ways.name().map(|name| format!("{name} ")).unwrap_or_default();
+    LinkId::new(&format!("relay {needed} of {of} {restricted}{} {first} {second}", first.as_str().len())).ok()
 }
 
 /// So many relays may fail for want of key before another way is looked for.
@@ -22,7 +25,7 @@ const PATIENCE: u32 = 2;
 
 /// What a pool of relayed key has beside its keys.
 pub(in super::super) struct Relayed {
-    pub(super) sharing: Sharing,
+    pub(super) ways: Arc<Ways>,
     /// When key of it was last wanted.
     wanted: Option<Instant>,
     asked_for_route: bool,
@@ -30,7 +33,7 @@ pub(in super::super) struct Relayed {
     pause: Option<Instant>,
     failures: u32,
     /// Which paths it takes, and since when.
-    ways: Option<(Vec<Vec<KmId>>, Instant)>,
+    paths: Option<(Vec<Vec<KmId>>, Instant)>,
     /// It was this node's own links that had no key.
     short: bool,
     /// The router knew no way when it was last asked.
@@ -40,14 +43,14 @@ pub(in super::super) struct Relayed {
 }
 
 impl Relayed {
-    pub(in super::super) fn new(sharing: Sharing) -> Self {
+    pub(in super::super) fn new(ways: Arc<Ways>) -> Self {
         Self {
-            sharing,
+            ways,
             wanted: None,
             asked_for_route: false,
             pause: None,
             failures: 0,
-            ways: None,
+            paths: None,
             short: false,
             unreachable: false,
             avoided: BTreeMap::new(),
@@ -66,7 +69,7 @@ impl Relayed {
 
     /// Whether one relay after the other fails on a way that was tried for some time: else key is waited for.
     pub(super) fn gives_up_way(&self, now: Instant, patience: Duration) -> bool {
-        self.failures >= PATIENCE && self.ways.as_ref().is_some_and(|(_, since)| *since + patience <= now)
+        self.failures >= PATIENCE && self.paths.as_ref().is_some_and(|(_, since)| *since + patience <= now)
     }
 
     pub(super) fn avoid(&mut self, hop: (KmId, KmId), until: Instant) {
@@ -75,9 +78,18 @@ impl Relayed {
 }
 
 impl Link {
-    /// How the key of this pool is shared over paths; `None` for a QKD link, which has no nodes between its ends.
-    pub(in super::super) fn sharing(&self) -> Option<Sharing> {
-        self.relayed.as_ref().map(|relayed| relayed.sharing)
+    /// Which ways the key of this pool takes; `None` for a QKD link, which has no nodes between its ends.
+    pub(in super::super) fn ways(&self) -> Option<&Ways> {
+        self.relayed.as_ref().map(|relayed| &*relayed.ways)
+    }
+
+    pub(super) fn sharing(&self) -> Option<Sharing> {
+        self.ways().map(|ways| ways.sharing)
+    }
+
+    /// Whether this is a pool of relayed key, and somebody uses it.
+    pub(in super::super) fn is_wanted(&self, now: Instant, idle: Duration) -> bool {
+        self.relayed.as_ref().is_some_and(|relayed| relayed.wanted.is_some_and(|at| now < at + idle))
     }
 
     /// Whether this is a pool of relayed key that no way leads to.
@@ -95,9 +107,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// Key that is shared with this peer was wanted: what is used is replaced ahead of demand. Of a neighbour, relayed key is wanted
     /// while its links run low and make no key: one that does serves better than others that are taken key from.
-    pub(in super::super) fn want_relayed(&mut self, now: Now, peer: &KmId, sharing: Sharing) {
+    pub(in super::super) fn want_relayed(&mut self, now: Now, peer: &KmId, ways: &Ways) {
         let (mut left, mut alive) = (0, false);
-        for link in self.links.values_mut().filter(|link| link.peer == *peer && !link.is_relayed()) {
+        for link in self.links.values_mut().filter(|link| link.peer == *peer && link.serves(ways)) {
             left += link.outgoing.len();
             alive |= now.instant < *link.agreed.get_or_insert(now.instant) + self.config.give_up;
         }
@@ -105,7 +117,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return;
         }
         for link in self.links.values_mut().filter(|link| link.peer == *peer) {
-            if let Some(relayed) = link.relayed.as_mut().filter(|relayed| relayed.sharing == sharing) {
+            if let Some(relayed) = link.relayed.as_mut().filter(|relayed| *relayed.ways == *ways) {
                 relayed.wanted = Some(now.instant);
             }
         }
@@ -131,7 +143,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 asked.push(Output::RouteWanted {
                     pool: link.id.clone(),
                     to: link.peer.clone(),
-                    paths: relayed.sharing.of(),
+                    ways: Arc::clone(&relayed.ways),
                     // Around the link itself, if there is one.
                     avoid: relayed
                         .avoided
@@ -151,10 +163,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let Some(link) = self.links.get_mut(pool) else { return Ok(()) };
         let missing = self.config.relay_high.saturating_sub(link.outgoing.len() + coming);
         let Some(relayed) = &mut link.relayed else { return Ok(()) };
-        paths.truncate(relayed.sharing.of().into());
+        paths.truncate(relayed.ways.sharing.of().into());
         let leads_there =
             |path: &Vec<KmId>| is_path(path) && path.len() > 2 && path[0] == self.config.id && path.last() == Some(&link.peer);
-        let enough = paths.len() == usize::from(relayed.sharing.of()) && paths.iter().all(leads_there) && are_disjoint(&paths);
+        let enough = paths.iter().all(leads_there) && relayed.ways.check_paths(&paths).is_ok();
         relayed.asked_for_route = false;
         relayed.unreachable = !enough;
         if !enough {
@@ -166,8 +178,8 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             return Ok(());
         }
         relayed.short = false;
-        if enough && relayed.ways.as_ref().is_none_or(|(ways, _)| *ways != paths) {
-            relayed.ways = Some((paths.clone(), now.instant));
+        if enough && relayed.paths.as_ref().is_none_or(|(former, _)| *former != paths) {
+            relayed.paths = Some((paths.clone(), now.instant));
         }
         let mut started = 0;
         while enough && started < wanted && self.start_relay(now, pool, &paths)? {

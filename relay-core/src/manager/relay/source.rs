@@ -95,8 +95,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             parts.push((relay, Outbound { reservation, pad: Some(pad), reserved: false }));
         }
         let paths = paths.to_vec();
-        let announcement =
-            RelayAnnouncement { needed: sharing.needed(), paths: paths.clone(), octets: octets as u32, expires, spent_below };
+        let announcement = RelayAnnouncement {
+            pool: pool.clone(),
+            needed: sharing.needed(),
+            paths: paths.clone(),
+            octets: octets as u32,
+            expires,
+            spent_below,
+        };
         let step = RelayStep::Announce(announcement);
         self.send(&destination, Body::Relay(RelayMessage { relay: key, step, proof: None }));
         for (relay, part) in &parts {

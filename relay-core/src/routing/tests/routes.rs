@@ -107,8 +107,29 @@ fn constraints_on_hops_nodes_and_links_are_kept() {
     assert_eq!(hops(&Constraints { max_hops: Some(2), ..Constraints::default() }), ["c", "far"]);
     let not_b = |node: &KmId| *node != km("b") && *node != km("far");
     assert_eq!(hops(&Constraints { node: Some(&not_b), ..Constraints::default() }), ["c", "far"], "the ends are not asked for");
+    for (via, found) in
+        [(&["c"][..], &["c", "far"][..]), (&["b"], &["a", "b", "far"]), (&["a", "b"], &["a", "b", "far"]), (&["a", "c"], &[])]
+    {
+        let via = via.iter().map(|node| km(node)).collect();
+        assert_eq!(hops(&Constraints { via: Some(&via), ..Constraints::default() }), found, "{via:?}");
+    }
     let cheap = |link: &LinkAdvert| link.cost < Cost::new(50) && link.neighbour != km("b");
     assert_eq!(hops(&Constraints { link: Some(&cheap), ..Constraints::default() }), Vec::<String>::new());
+}
+
+#[test]
+fn of_several_links_between_two_nodes_all_have_to_be_as_wanted() {
+    let mut bench = Bench::network(&[("here", "a", 16), ("a", "far", 16), ("here", "b", 16), ("b", "far", 100)]);
+    let good = |link: &LinkAdvert| link.link != self::link("2");
+    let wanted = Constraints { link: Some(&good), ..Constraints::default() };
+    assert_eq!(bench.first_hop_and_cost("far", &wanted), ("a".to_owned(), 32));
+    // A relay may take key of either.
+    let mut both = lsa("a", 2, &[("here", 16), ("far", 16)]);
+    both.links.insert(1, LinkAdvert { cost: None, ..advert("far", "2", 16) });
+    bench.flood("a", &both);
+    bench.seconds(20);
+    assert_eq!(bench.first_hop_and_cost("far", &wanted), ("b".to_owned(), 116));
+    assert_eq!(bench.first_hop_and_cost("far", &Constraints::default()), ("a".to_owned(), 32));
 }
 
 #[test]

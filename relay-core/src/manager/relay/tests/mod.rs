@@ -10,9 +10,10 @@ use itu_y3803::{KeyMaterial, KeySize, KmMessage, KmaKey, QkdKey, WallTime};
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit;
 
-use super::super::{Config, Distant, Entitlement, Event, Input, LinkConfig, Output};
+use super::super::{Config, Entitlement, Event, Input, LinkConfig, Output};
 use super::*;
 use crate::pad::{Pad, Sealed, TAG_KEY_OCTETS};
+use crate::policy::{Pattern, Policy, Rule, Terms, Ways, WhenShort};
 use crate::store::{MemoryStore, Pool, StoredKey};
 
 /// Of link keys here, and of what can be relayed under one.
@@ -55,14 +56,30 @@ struct Bench<R> {
     last: Vec<Output>,
 }
 
+/// The pool of key that is relayed to or from another node.
+fn pool(peer: &str, sharing: Sharing) -> LinkId {
+    pool_name(&km("here"), &km(peer), &Ways::shared(sharing)).expect("short names")
+}
+
+/// Rules for nobody, each with other ways, and the first for all.
+fn with_pools_for(ways: &[Ways]) -> Policy {
+    let short = WhenShort::Wait(Duration::from_secs(2));
+    let terms = |ways: &Ways| Terms { ways: ways.clone(), short, ..Terms::default() };
+    let nobody = || Pattern::new("nobody").expect("valid");
+    let rules =
+        ways[1..].iter().enumerate().map(|(number, ways)| Rule::new(&number.to_string(), nobody(), nobody(), terms(ways)));
+    Policy::new(rules.map(|rule| rule.expect("consistent")).collect(), terms(&ways[0])).expect("distinct names")
+}
+
 fn bench() -> Bench<impl RandomSource> {
     bench_with(|_| {})
 }
 
 fn bench_with(settings: impl FnOnce(&mut Config)) -> Bench<impl RandomSource> {
     let mut config = Config::new(km("here"));
-    config.links = OTHERS[..3].iter().map(|peer| LinkConfig { id: link(peer), peer: km(peer) }).collect();
-    config.distant = [Sharing::ONE, two_of_two()].map(|sharing| Distant { peer: km("far"), sharing }).to_vec();
+    config.links = OTHERS[..3].iter().map(|peer| LinkConfig { id: link(peer), peer: km(peer), labels: Vec::new() }).collect();
+    config.distant = vec![km("far")];
+    config.policy = Some(with_pools_for(&[Ways::default(), Ways::shared(two_of_two())]));
     config.qkd_keys_per_link_key = 9;
     settings(&mut config);
     let now = Now { instant: Instant::now(), wall: WallTime::from_millis(1_000_000) };
@@ -162,7 +179,8 @@ impl<R: RandomSource> Bench<R> {
     fn announcement(&self, paths: &[&[&str]]) -> RelayAnnouncement {
         let paths: Vec<_> = paths.iter().map(|nodes| path(nodes)).collect();
         let (needed, expires) = (paths.len() as u8, self.soon());
-        RelayAnnouncement { needed, paths, octets: OCTETS as u32, expires, spent_below: life("far").key_id(0) }
+        let pool = pool("far", Sharing::new(needed, needed).expect("possible"));
+        RelayAnnouncement { pool, needed, paths, octets: OCTETS as u32, expires, spent_below: life("far").key_id(0) }
     }
 
     /// What the last node before this one on `nodes` reserves, and the octets of its pad.
@@ -226,7 +244,7 @@ impl<R: RandomSource> Bench<R> {
 
     /// Relays from here to far by way of these neighbours, one part for each; what they are told first.
     fn start(&mut self, sharing: Sharing, by: &[&str]) -> Vec<(KeyId, RelayReservation)> {
-        let pool = pool_name(&km("here"), &km("far"), sharing).expect("short names");
+        let pool = pool("far", sharing);
         let paths = by.iter().map(|by| path(&["here", by, "far"])).collect();
         let outputs = self.input(Input::Route { pool, paths });
         let told = |output: &Output| match output {
@@ -240,8 +258,7 @@ impl<R: RandomSource> Bench<R> {
     }
 
     fn level(&self, sharing: Sharing) -> usize {
-        let pool = pool_name(&km("here"), &km("far"), sharing).expect("short names");
-        self.manager.link_level(&pool).0
+        self.manager.link_level(&pool("far", sharing)).0
     }
 
     /// This neighbour comes back without its store.
@@ -299,12 +316,12 @@ const WAY: [&str; 3] = ["far", "west", "here"];
 /// Red and grey are at this node; red may share key with blue at east, by the link, of which two keys are for this node itself, or by relayed key.
 fn bench_with_blue(relayed: u8) -> Bench<impl RandomSource> {
     let mut bench = bench_with(|config| {
-        config.distant.push(Distant { peer: km("east"), sharing: Sharing::ONE });
+        config.distant.push(km("east"));
         let home = |(id, at): (&str, &str)| (itu_y3803::ApplicationId::new(id).expect("valid"), km(at));
         config.applications = [("red", "here"), ("grey", "here"), ("blue", "east")].map(home).into();
         (config.link_low, config.link_floor) = (8, 2);
     });
-    let pool = pool_name(&km("here"), &km("east"), Sharing::ONE).expect("short names");
+    let pool = pool("east", Sharing::ONE);
     for number in 0..relayed {
         let key = KmaKey {
             id: KeyId::from_octets([number; 16]),

@@ -58,7 +58,7 @@ fn paths_with_a_node_twice_are_no_paths() {
     let outputs = bench.prove("west", key, RelayStep::Reserve(reservation));
     assert!(steps(outputs, "east").is_empty(), "it does not go on");
     for (nodes, goes) in [(&["here", "west", "north", "west", "far"][..], false), (&["here", "west", "far"][..], true)] {
-        let pool = pool_name(&km("here"), &km("far"), Sharing::ONE).expect("short names");
+        let pool = pool("far", Sharing::ONE);
         let outputs = bench.input(Input::Route { pool, paths: vec![path(nodes)] });
         assert_eq!(!steps(outputs, "far").is_empty(), goes, "{nodes:?}");
         bench.after(Duration::from_secs(30));
@@ -74,7 +74,7 @@ fn paths_that_meet_between_their_ends_are_not_taken_for_two() {
     bench.outgoing("west", 8);
     bench.outgoing("east", 8);
     for (second, goes) in [("west", false), ("east", true)] {
-        let pool = pool_name(&km("here"), &km("far"), two_of_two()).expect("short names");
+        let pool = pool("far", two_of_two());
         let paths = ["west", second].map(|by| path(&["here", by, "far"])).to_vec();
         let outputs = bench.input(Input::Route { pool, paths });
         assert_eq!(!steps(outputs, "far").is_empty(), goes, "by {second}");
@@ -289,7 +289,7 @@ fn a_relayed_key_is_used_when_its_destination_has_shown_that_it_has_it_and_not_b
         bench.hear("west", Body::Relay(RelayMessage { relay, step: RelayStep::Complete { tag }, proof: None }));
         assert_eq!(bench.level(Sharing::ONE), level);
     }
-    let pool = pool_name(&km("here"), &km("far"), Sharing::ONE).expect("short names");
+    let pool = pool("far", Sharing::ONE);
     bench.outgoing("west", 3);
     let outputs = bench.input(Input::Route { pool, paths: vec![path(&["here", "west", "far"])] });
     let [RelayStep::Announce(announcement), ..] = &steps(outputs, "far")[..] else { panic!("more is wanted") };

@@ -37,7 +37,7 @@ fn who_leaves_key_of_a_link_to_others_takes_relayed_key_instead() {
     let mut bench = bench_with_blue(3);
     bench.outgoing("east", 2);
     assert!(!bench.sets_aside(1, &FAR_TO_EAST, 0));
-    assert_eq!(bench.bind_for_blue(), pool_name(&km("here"), &km("east"), Sharing::ONE));
+    assert_eq!(bench.bind_for_blue(), Some(pool("east", Sharing::ONE)));
 }
 
 #[test]
