@@ -16,28 +16,42 @@ use crate::topology::{Link, Node, Topology};
 use crate::world::{Faults, Load, Report, Settings, World, application_name};
 
 /// The world of a seed: three to eight nodes in a ring, in a line or with chords, links of different rates, some load, and all
-/// faults for twenty seconds.
+/// faults for twenty seconds; or just a node that lies.
 #[must_use]
 pub fn world(seed: u64, story: bool) -> World {
     let mut random = Random::new(seed);
     // Where there are ways enough, a key may need several of them.
     let (needed, of) = [(1, 1), (1, 1), (1, 1), (2, 2), (2, 2), (2, 3)][random.below(6) as usize];
     let topology = network(&mut random, if of == 3 { 8 } else { 3 });
-    let rate = |random: &mut Random| Skr::new(200.0 + random.part() * 4_000.0).expect("a rate");
+    let faults = faults(seed);
+    let liar = faults.liars;
+    // Where key is short, hardly anything is relayed, and there is nothing to lie about.
+    let more = if liar { 10.0 } else { 1.0 };
+    let rate = |random: &mut Random| Skr::new(more * (200.0 + random.part() * 4_000.0)).expect("a rate");
     let rates =
         (0..topology.links.len()).map(|_| Playback::new(RateSource::Constant(rate(&mut random)), Speed::REAL_TIME)).collect();
-    let load = if random.one_in(3) {
+    let mut load = if random.one_in(3) {
         Load::between_neighbours(&topology, 0.1 + random.part())
     } else {
         Load::between_all(&topology, 0.05 + random.part() / 5.0)
     };
+    if liar {
+        load = Load::between_all(&topology, 3.0 * load.keys_per_second);
+    }
     let mut settings = Settings::new(random.number(), load);
     settings.key_manager.policy = policy(&mut random, &topology, Sharing::new(needed, of).expect("possible"), &settings);
-    settings.faults = Faults::all();
+    settings.faults = faults;
     settings.load_starts = Duration::from_secs(2);
     settings.load_ends = Duration::from_secs(20);
     settings.story = story;
     World::new(&topology, rates, settings)
+}
+
+/// In every fourth world a node lies, and in every other of these nothing else goes wrong, so that more is relayed to lie about. The
+/// other worlds are as they were without liars.
+fn faults(seed: u64) -> Faults {
+    let others = if seed % 8 == 7 { Faults::none() } else { Faults::all() };
+    Faults { liars: seed % 4 == 3, ..others }
 }
 
 /// Key for all is shared out like this; in some worlds, key for one application may not take just any way.
@@ -163,9 +177,13 @@ mod tests {
             ("disks lost", report.disks_lost),
             ("disk failures", report.disk_failures),
             ("clock steps", report.clock_steps),
+            ("lies", report.lies.values().sum()),
+            ("lies that came to nothing", report.lies_noticed),
+            ("false advertisements", report.advertised_falsely),
         ] {
             assert!(number > seeds / 10, "{what}: {number} in {seeds} seeds; {report:?}");
         }
+        assert!(report.lies.len() >= if cfg!(debug_assertions) { 9 } else { 11 }, "some lies were not told: {:?}", report.lies);
         assert!(report.cut_off > 0 && report.lost_with_disk > 0, "{report:?}");
     }
 }

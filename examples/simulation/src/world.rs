@@ -24,6 +24,7 @@ mod checks;
 mod disk;
 mod faults;
 mod ledger;
+mod liar;
 mod link;
 mod load;
 mod node;
@@ -49,6 +50,7 @@ pub use report::{Report, Samples};
 use crate::random::Random;
 use crate::rates::Outage;
 use crate::topology::Topology;
+use liar::Liar;
 use link::Link;
 use load::{Given, Order};
 use node::Node;
@@ -162,6 +164,7 @@ pub struct World {
     link_keys: HashMap<(usize, Pool, KeyId), KeyState>,
     /// Until when a node gave keys that are lost at another, with its disk: by who gave and who lost.
     lost_until: BTreeMap<(usize, usize), u64>,
+    liar: Option<Liar>,
     report: Report,
     samples: Samples,
 }
@@ -186,7 +189,9 @@ impl World {
             .map(|((link, name), rate)| Link::new(link, name, rate, random.branch()))
             .collect();
         let nodes: Vec<_> = topology.nodes.iter().map(|node| Node::new(&node.name)).collect();
+        let neighbours = topology.neighbours(crate::topology::Cut::Nothing);
         let mut world = Self {
+            liar: settings.faults.liars.then(|| Liar::new(&settings, &nodes, &neighbours)).flatten(),
             now: 0,
             base: Instant::now(),
             queue: BinaryHeap::new(),
@@ -195,7 +200,7 @@ impl World {
             nodes,
             link_numbers: links.iter().enumerate().map(|(at, link)| (link.id.clone(), at)).collect(),
             links,
-            neighbours: topology.neighbours(crate::topology::Cut::Nothing),
+            neighbours,
             connections: BTreeMap::new(),
             orders: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -222,7 +227,7 @@ impl World {
         if let Some(every) = self.settings.sample_every {
             self.after(micros(every), Step::Sample);
         }
-        if self.settings.faults.any() {
+        if self.settings.faults.any_but_liars() {
             self.after(MICROS, Step::Fault);
         }
         for outage in self.settings.outages.clone() {
@@ -258,6 +263,7 @@ impl World {
             self.step(step);
         }
         self.check_at_the_end();
+        self.report_lies();
         self.now = end;
         self.report.links = self.links();
         (self.report, self.samples)

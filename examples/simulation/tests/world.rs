@@ -97,6 +97,18 @@ fn synthetic_rates_serve_too() {
 }
 
 #[test]
+fn a_node_that_lies_is_found_out_and_gone_around() {
+    let topology = Topology::named("poliqi-ring-5").expect("comes with the program");
+    let mut settings = Settings::new(8, Load::between_all(&topology, 4.0));
+    settings.faults = Faults { liars: true, ..Faults::none() };
+    let report = run(&topology, 100_000.0, settings);
+    let lies: u64 = report.lies.values().sum();
+    assert!(lies > 30 && report.lies_noticed > lies / 2, "{report:?}");
+    assert!(report.relayed > 10 * lies && report.supplied > 20 * report.refused, "{report:?}");
+    assert_eq!(report.collected, report.supplied);
+}
+
+#[test]
 fn a_seed_tells_the_same_story() {
     let topology = germany();
     let report = |seed| {

@@ -64,6 +64,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     row("  that lost the disk", report.disks_lost);
     row("disks that failed", report.disk_failures);
     row("clocks set", report.clock_steps);
+    row("lies of a node on the way about relays", report.lies.values().sum());
+    for (lie, number) in &report.lies {
+        row(&format!("  {lie}"), *number);
+    }
+    row("  told to routers, or kept from them", report.advertised_falsely);
+    row("keys and blocks that came to nothing after one", report.lies_noticed);
     print!("{table}");
     println!(
         "\nEvery promise held. {seconds:.1} s, {:.0} seeds and {:.0} events a second.",

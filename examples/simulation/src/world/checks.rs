@@ -154,7 +154,7 @@ impl World {
         let now = self.elapsed();
         // A crash may hide that a block was bound, so what is burnt may have carried some.
         let carried = |bits: super::Bits| {
-            bits.payload + bits.relayed + if self.settings.faults.any() { bits.burnt + bits.in_use } else { 0 }
+            bits.payload + bits.relayed + if self.settings.faults.any_but_liars() { bits.burnt + bits.in_use } else { 0 }
         };
         let carried: u64 = self.links.iter_mut().map(|link| carried(link.report(now).bits)).sum();
         assert!(self.report.supplied_bits <= carried, "{} bits given, {carried} carried", self.report.supplied_bits);
@@ -167,10 +167,10 @@ impl World {
         assert!(engines.take_in(now, Input::Timeout).is_err(), "{} goes on after its disk failed", self.nodes[node].id);
     }
 
-    /// Without changed messages and lost disks, no engine thinks that another breaks the rules.
+    /// Without changed messages, lost disks and liars, no engine thinks that another breaks the rules.
     pub(super) fn only_faults_look_like_misbehaviour(&mut self, node: usize) {
         let faults = self.settings.faults;
-        assert!(faults.messages || faults.disks, "{} complains without reason", self.nodes[node].id);
+        assert!(faults.messages || faults.disks || faults.liars, "{} complains without reason", self.nodes[node].id);
         self.report.misbehaviour += 1;
     }
 
@@ -183,13 +183,20 @@ impl World {
                     self.links[link].ledger.spent(id, on);
                 }
             }
-            Event::Relayed { paths, .. } => {
+            Event::Relayed { key, paths } => {
+                self.no_key_is_relayed_that_was_lied_about(key);
                 self.report.relayed += 1;
                 self.report.relayed_in_parts += u64::from(paths.len() > 1);
                 self.note_watched(node, &paths);
                 self.report.hops += paths.iter().map(|path| path.len() as u64 - 1).sum::<u64>();
             }
-            Event::NotRelayed { reason, .. } => *self.report.not_relayed.entry(reason.as_str()).or_default() += 1,
+            Event::Arrived { key, .. } => self.no_key_arrives_that_was_not_passed_on(key),
+            Event::NotRelayed { key, reason, .. } => {
+                self.notice_lie(key);
+                *self.report.not_relayed.entry(reason.as_str()).or_default() += 1;
+            }
+            Event::Bound { block, .. } => self.no_block_is_bound_with_key_that_differs(block),
+            Event::NotBound { block } => self.notice_lie(block),
             Event::LinkKey { pool, id, event } => {
                 self.no_link_key_takes_a_forbidden_step(node, pool, id, event);
                 if pool == Pool::Outgoing {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use itu_y3803::{KeyId, LinkId};
+use itu_y3803::{KeyId, KmaKey, LinkId};
 use relay_core::{KeyStore, Pool, StoredKey};
 use zeroize::Zeroizing;
 
@@ -19,6 +19,8 @@ struct Contents {
     /// How often the node has started, as its router counts.
     boot: u64,
     failure: Option<Failure>,
+    /// Link keys that were ever in it, of a node that lets nothing go.
+    kept: Option<BTreeMap<KeyId, Vec<u8>>>,
 }
 
 /// Where a disk fails, once.
@@ -67,6 +69,26 @@ impl Disk {
             .collect()
     }
 
+    /// From now on no link key that the node may use is forgotten, used or not.
+    pub(super) fn keep_copies(&self) {
+        self.0.borrow_mut().kept.get_or_insert_default();
+    }
+
+    /// A link key that the node may use or has used.
+    pub(super) fn copy_of(&self, id: KeyId) -> Option<KmaKey> {
+        let contents = self.0.borrow();
+        outgoing(id, contents.kept.as_ref()?.get(&id)?)
+    }
+
+    /// The youngest key of a link that is unused.
+    pub(super) fn youngest_of(&self, link: &LinkId) -> Option<KeyId> {
+        let contents = self.0.borrow();
+        let keys = contents.records.iter().rev().filter(|((pool, _), _)| *pool == Pool::Outgoing);
+        keys.map(|(&(_, id), octets)| (id, octets))
+            .find(|(id, octets)| outgoing(*id, octets).is_some_and(|key| key.link == *link))
+            .map(|(id, _)| id)
+    }
+
     fn fails(&self, failure: Failure) -> bool {
         let mut contents = self.0.borrow_mut();
         let fails = contents.failure == Some(failure);
@@ -94,6 +116,9 @@ impl DiskStore {
             return Err(Failed);
         }
         let mut contents = self.disk.0.borrow_mut();
+        if let (Some(kept), Some(octets), (Pool::Outgoing, id)) = (&mut contents.kept, &octets, at) {
+            kept.insert(id, octets.clone());
+        }
         let former = match octets {
             Some(octets) => contents.records.insert(at, octets),
             None => contents.records.remove(&at),
@@ -155,6 +180,13 @@ impl KeyStore for DiskStore {
 
 fn read(pool: Pool, id: KeyId, octets: &[u8]) -> StoredKey {
     StoredKey::from_octets(pool, id, octets).expect("written by itself")
+}
+
+fn outgoing(id: KeyId, octets: &[u8]) -> Option<KmaKey> {
+    match read(Pool::Outgoing, id, octets) {
+        StoredKey::Outgoing(key) => Some(key),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -22,23 +22,44 @@ pub struct Faults {
     pub stores: bool,
     /// Clocks differ and are set, within what is allowed.
     pub clocks: bool,
+    /// A node that others relay over lies about it for a while.
+    pub liars: bool,
 }
 
 impl Faults {
     /// None.
     #[must_use]
     pub const fn none() -> Self {
-        Self { messages: false, connections: false, links: false, crashes: false, disks: false, stores: false, clocks: false }
+        Self {
+            messages: false,
+            connections: false,
+            links: false,
+            crashes: false,
+            disks: false,
+            stores: false,
+            clocks: false,
+            liars: false,
+        }
     }
 
     /// All of them.
     #[must_use]
     pub const fn all() -> Self {
-        Self { messages: true, connections: true, links: true, crashes: true, disks: true, stores: true, clocks: true }
+        Self {
+            messages: true,
+            connections: true,
+            links: true,
+            crashes: true,
+            disks: true,
+            stores: true,
+            clocks: true,
+            liars: true,
+        }
     }
 
-    pub(super) fn any(self) -> bool {
-        self != Self::none()
+    /// Those that come from outside, and may hide from the world what an engine did.
+    pub(super) fn any_but_liars(self) -> bool {
+        Self { liars: false, ..self } != Self::none()
     }
 }
 

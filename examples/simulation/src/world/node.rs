@@ -103,6 +103,9 @@ impl World {
         let now = self.time(node);
         let config = self.config(node);
         let disk = self.nodes[node].disk.clone();
+        if self.liar.as_ref().is_some_and(|liar| liar.is(node)) {
+            disk.keep_copies();
+        }
         disk.set_boot(disk.boot() + 1);
         let [for_keys, for_routes] = [(); 2].map(|()| self.random.branch());
         let key_manager = KeyManager::open(config, disk.open(), for_keys, now).expect("the settings fit, and the disk reads");
@@ -184,8 +187,10 @@ impl World {
                 if let Some(link) = self.link_of(&message.body) {
                     self.links[link].ledger.said(node, &message.body);
                 }
-                let to = self.numbers[&to];
-                self.send(node, to, Envelope::KeyManager(Box::new(message)));
+                for (to, message) in self.as_it_is_said(node, to, message) {
+                    let to = self.numbers[&to];
+                    self.send(node, to, Envelope::KeyManager(Box::new(message)));
+                }
             }
             Output::Draw { link, number, .. } => {
                 let (link, wait) = (self.link_numbers[&link], self.random.below(MODULE_ANSWERS));
@@ -245,6 +250,7 @@ impl World {
         let due = router.poll_timeout();
         for output in outputs {
             match output {
+                routing::Output::Send { .. } if self.is_kept_from_routers(node) => {}
                 routing::Output::Send { to, octets } => {
                     let to = self.numbers[&to];
                     self.send(node, to, Envelope::Router(octets));
@@ -275,6 +281,7 @@ impl World {
                 consumption: self.links[link].consumption(),
                 authentication: true,
             };
+            let status = self.as_it_is_advertised(node, status);
             let (neighbour, link) = (self.nodes[peer].id.clone(), self.links[link].id.clone());
             self.feed_router(node, routing::Input::Link { neighbour, link, status, labels: Vec::new() });
         }

@@ -67,6 +67,12 @@ pub struct Report {
     pub disk_failures: u64,
     /// Clocks that were set.
     pub clock_steps: u64,
+    /// Lies that a node on the way told about relays, by kind.
+    pub lies: BTreeMap<&'static str, u64>,
+    /// Keys and blocks that came to nothing after a lie about them.
+    pub lies_noticed: u64,
+    /// What it told routers falsely, or kept from them.
+    pub advertised_falsely: u64,
     /// Where the bits of each link are in the end; empty in a sum of reports.
     pub links: Vec<LinkReport>,
 }
@@ -103,6 +109,11 @@ impl AddAssign<Self> for Report {
         self.disks_lost += other.disks_lost;
         self.disk_failures += other.disk_failures;
         self.clock_steps += other.clock_steps;
+        for (kind, number) in other.lies {
+            *self.lies.entry(kind).or_default() += number;
+        }
+        self.lies_noticed += other.lies_noticed;
+        self.advertised_falsely += other.advertised_falsely;
         self.links.clear();
         self.of_pairs.clear();
     }
