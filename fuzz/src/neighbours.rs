@@ -207,7 +207,7 @@ impl Node {
     /// With small limits, so that they are met.
     fn new(node: usize, now: Now) -> Self {
         let mut config = Config::new(id(node));
-        config.links = LINKS.map(|link| LinkConfig { id: link_id(link), peer: id(1 - node), labels: Vec::new() }).into();
+        config.links = LINKS.map(|link| LinkConfig::new(link_id(link), id(1 - node))).into();
         config.applications = APPLICATIONS.iter().map(|(name, home)| (application(name), id(*home))).collect();
         config.qkd_keys_per_link_key = 3;
         config.draw_limit = 6;

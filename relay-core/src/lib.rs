@@ -84,7 +84,8 @@ pub use admission::Admission;
 pub use allocation::Allocator;
 pub use lease::Lease;
 pub use manager::{
-    Config, Entitlement, Event, Input, KeyManager, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal, Ruling, Stopped, Use,
+    Config, Entitlement, Event, Input, KeyManager, LinkAuthentication, LinkConfig, Misbehaviour, Now, OrderId, Output, Refusal,
+    Ruling, Stopped, Use,
 };
 pub use pad::Pad;
 pub use policy::Policy;

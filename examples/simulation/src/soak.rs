@@ -8,6 +8,7 @@ use std::time::Duration;
 use qkd_link::rate::{Playback, RateSource, Skr, Speed};
 
 use itu_y3803::KmId;
+use relay_core::LinkAuthentication;
 use relay_core::policy::{Allowed, Pattern, Policy, Rule, Terms, Ways, WhenShort};
 use relay_core::shares::Sharing;
 
@@ -40,6 +41,10 @@ pub fn world(seed: u64, story: bool) -> World {
     }
     let mut settings = Settings::new(random.number(), load);
     settings.key_manager.policy = policy(&mut random, &topology, Sharing::new(needed, of).expect("possible"), &settings);
+    // A liar makes tags of one-time key.
+    if random.one_in(4) && !liar {
+        settings.authentication = LinkAuthentication::Hmac;
+    }
     settings.faults = faults;
     settings.load_starts = Duration::from_secs(2);
     settings.load_ends = Duration::from_secs(20);

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use itu_y3803::{KeyId, KeyState, KmId, LinkId, WallTime};
 use qkd_link::rate::{Playback, Skr};
 use relay_core::routing::Path;
-use relay_core::{Config, Now, Pool};
+use relay_core::{Config, LinkAuthentication, Now, Pool};
 
 pub use faults::Faults;
 pub use ledger::Bits;
@@ -67,6 +67,8 @@ pub struct Settings {
     pub seed: u64,
     /// What applications want.
     pub load: Load,
+    /// How all links authenticate what is said about relays.
+    pub authentication: LinkAuthentication,
     /// What goes wrong at random, as long as applications ask.
     pub faults: Faults,
     /// Failures of QKD links that are planned.
@@ -101,6 +103,7 @@ impl Settings {
         Self {
             seed,
             load,
+            authentication: LinkAuthentication::OneTime,
             faults: Faults::none(),
             outages: Vec::new(),
             key_manager,

@@ -105,7 +105,7 @@ impl Line {
             for (a, b) in [(at.wrapping_sub(1), at), (at, at + 1)] {
                 if let (Some(left), Some(right)) = (path.get(a), path.get(b)) {
                     let peer = if left == id { right } else { left };
-                    config.links.push(LinkConfig { id: link(left, right), peer: peer.clone(), labels: Vec::new() });
+                    config.links.push(LinkConfig::new(link(left, right), peer.clone()));
                 }
             }
             if hops > 1 && ends.contains(&id) {

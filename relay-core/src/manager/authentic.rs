@@ -1,27 +1,34 @@
 //! Tags for what neighbours say to each other about relays, under link key (relay digest A.4, item 1).
 //!
 //! A link key is set aside for tags at a time: each tag has 32 octets of it for itself, so that a forgery succeeds by chance
-//! only, whatever the forger can compute. The receiver takes each place of such a key once, so nothing can be said twice.
+//! only, whatever the forger can compute. Where a link has little key to spare, it may be one key for many tags, as far as HMAC is
+//! trusted ([`LinkAuthentication`]). The receiver takes each place of such a key once, so nothing can be said twice.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
+use hmac::{Hmac, Mac};
 use itu_y3803::message::Proof;
 use itu_y3803::{KeyEvent, KeyId, KmId, KmaKey, RandomSource, WallTime};
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit;
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use super::config::LinkAuthentication;
 use super::{KeyManager, Misbehaviour, Now, Use};
 use crate::pad::TAG_KEY_OCTETS;
 use crate::store::{KeyStore, Pool, StoredKey};
 
+/// Tags under one link key with HMAC: few enough that what of them came is remembered, and many more than it would have octets for.
+const HMAC_PLACES: usize = 4_096;
 /// Link keys of the neighbour that are held for tags: one in use, and some whose last messages may still be on their way.
 const MAX_RECEIVING: usize = 4;
 
 /// The tag keys of one link, in memory only: after a restart nobody can know which places were used, so new key is taken.
-#[derive(Default)]
 pub(super) struct TagKeys {
+    by: LinkAuthentication,
     sending: Option<Sending>,
     /// In the order in which they were begun.
     receiving: VecDeque<Receiving>,
@@ -39,6 +46,15 @@ struct Receiving {
 }
 
 impl TagKeys {
+    pub(super) fn new(by: LinkAuthentication) -> Self {
+        Self { by, sending: None, receiving: VecDeque::new() }
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.by);
+    }
+
     /// The link key in use for sending, if it was begun after `since`: the neighbour may not have taken its copy out yet.
     pub(super) fn begun(&self, since: Option<Instant>) -> Option<KeyId> {
         self.sending.as_ref().filter(|sending| since.is_none_or(|since| sending.begun > since)).map(|sending| sending.key.id)
@@ -49,8 +65,8 @@ impl TagKeys {
         let sending = self.sending.as_mut().filter(|sending| sending.key.expires > usable_until);
         let signed = sending.and_then(|sending| {
             let place = sending.next;
-            let tag = tag(&sending.key, place, message)?;
-            sending.key.material.wipe(octets(place));
+            let tag = self.by.tag(&sending.key, place, message)?;
+            sending.key.material.wipe(self.by.octets_of_one(place));
             sending.next += 1;
             Some((sending.key.id, u32::try_from(place).ok()?, tag))
         });
@@ -62,33 +78,63 @@ impl TagKeys {
 }
 
 impl Receiving {
-    fn new(key: KmaKey) -> Self {
-        let used = vec![false; key.material.size().octets() / TAG_KEY_OCTETS];
+    fn new(by: LinkAuthentication, key: KmaKey) -> Self {
+        let used = vec![false; by.places(&key)];
         Self { key, used }
     }
 
     /// Whether the tag fits a place that was not used; the place is used then.
-    fn verify(&mut self, proof: &Proof, message: &[u8]) -> bool {
+    fn verify(&mut self, by: LinkAuthentication, proof: &Proof, message: &[u8]) -> bool {
         let place = proof.place as usize;
         let Some(used) = self.used.get_mut(place).filter(|used| !**used) else { return false };
-        let fits = tag(&self.key, place, message).is_some_and(|tag| tag.ct_eq(&proof.tag).into());
+        let fits = by.tag(&self.key, place, message).is_some_and(|tag| tag.ct_eq(&proof.tag).into());
         // A forger could use up places; a place under which a tag did not fit stays good for the one that does.
         if fits {
             *used = true;
-            self.key.material.wipe(octets(place));
+            self.key.material.wipe(by.octets_of_one(place));
         }
         fits
     }
 }
 
-fn octets(place: usize) -> std::ops::Range<usize> {
-    let start = place.saturating_mul(TAG_KEY_OCTETS);
-    start..start.saturating_add(TAG_KEY_OCTETS)
-}
+impl LinkAuthentication {
+    /// How many tags are made under a link key.
+    fn places(self, key: &KmaKey) -> usize {
+        match self {
+            Self::OneTime => key.material.size().octets() / TAG_KEY_OCTETS,
+            Self::Hmac => HMAC_PLACES,
+        }
+    }
 
-fn tag(key: &KmaKey, place: usize, message: &[u8]) -> Option<[u8; 16]> {
-    let key = key.material.expose_secret().get(octets(place))?.first_chunk::<TAG_KEY_OCTETS>()?;
-    Some(Poly1305::new(key.into()).compute_unpadded(message).into())
+    /// Which octets of the key are for this tag alone.
+    fn octets_of_one(self, place: usize) -> Range<usize> {
+        match self {
+            Self::OneTime => {
+                let start = place.saturating_mul(TAG_KEY_OCTETS);
+                start..start.saturating_add(TAG_KEY_OCTETS)
+            }
+            Self::Hmac => 0..0,
+        }
+    }
+
+    fn tag(self, key: &KmaKey, place: usize, message: &[u8]) -> Option<[u8; 16]> {
+        if place >= self.places(key) {
+            return None;
+        }
+        let octets = key.material.expose_secret();
+        match self {
+            Self::OneTime => {
+                let key = octets.get(self.octets_of_one(place))?.first_chunk::<TAG_KEY_OCTETS>()?;
+                Some(Poly1305::new(key.into()).compute_unpadded(message).into())
+            }
+            Self::Hmac => {
+                let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(octets).ok()?;
+                mac.update(&u64::try_from(place).ok()?.to_be_bytes());
+                mac.update(message);
+                mac.finalize().into_bytes().first_chunk().copied()
+            }
+        }
+    }
 }
 
 impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
@@ -131,7 +177,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         };
         if let Some(at) = link.tag_keys.receiving.iter().position(|receiving| receiving.key.id == proof.key) {
             let receiving = &mut link.tag_keys.receiving[at];
-            let fits = receiving.verify(proof, message);
+            let fits = receiving.verify(link.tag_keys.by, proof, message);
             if receiving.used.iter().all(|used| *used) {
                 link.tag_keys.receiving.remove(at);
             }
@@ -145,12 +191,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
 
     /// The neighbour begins to use a link key for tags. It leaves the store only if the tag fits: who has no key burns none.
     fn begin_tag_key(&mut self, from: &KmId, proof: &Proof, message: &[u8]) -> Result<bool, S::Error> {
-        if !self.links.get_mut(&proof.link).is_some_and(|link| link.remove_incoming(proof.key)) {
+        let Some(link) = self.links.get_mut(&proof.link) else { return Ok(false) };
+        let by = link.tag_keys.by;
+        if !link.remove_incoming(proof.key) {
             return Ok(false);
         }
         let Some(StoredKey::Incoming(key)) = self.take(Pool::Incoming, proof.key)? else { return Ok(false) };
-        let mut receiving = Receiving::new(key);
-        if !receiving.verify(proof, message) {
+        let mut receiving = Receiving::new(by, key);
+        if !receiving.verify(by, proof, message) {
             if let Some(link) = self.links.get_mut(&proof.link) {
                 link.insert_incoming(proof.key);
             }
@@ -176,5 +224,57 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         for link in self.links.values_mut().filter(|link| link.peer == *peer) {
             link.tag_keys.sending = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use itu_y3803::{KeyMaterial, LinkId, Paths};
+
+    use super::*;
+
+    fn key() -> KmaKey {
+        KmaKey {
+            id: KeyId::from_octets([1; 16]),
+            peer: KmId::new("other").expect("valid"),
+            link: LinkId::new("fibre").expect("valid"),
+            material: KeyMaterial::from_octets((0..64).collect()).expect("whole octets"),
+            paths: Paths::default(),
+            created: WallTime::from_millis(0),
+            expires: WallTime::NEVER,
+        }
+    }
+
+    fn sending(by: LinkAuthentication) -> TagKeys {
+        let mut keys = TagKeys::new(by);
+        keys.sending = Some(Sending { key: key(), next: 0, begun: Instant::now() });
+        keys
+    }
+
+    #[test]
+    fn each_tag_is_taken_once_and_for_its_message_alone() {
+        for (by, places) in [(LinkAuthentication::OneTime, 2), (LinkAuthentication::Hmac, HMAC_PLACES)] {
+            let (mut sending, mut receiving) = (sending(by), Receiving::new(by, key()));
+            for number in 0..places {
+                let (key, place, tag) = sending.sign(WallTime::from_millis(0), b"said").expect("there is a place");
+                let proof = Proof { link: LinkId::new("fibre").expect("valid"), key, place, tag };
+                assert_eq!(place as usize, number);
+                assert!(!receiving.verify(by, &proof, b"sad"), "{by:?}");
+                let moved = Proof { place: place ^ 1, ..proof.clone() };
+                assert!(!receiving.verify(by, &moved, b"said"), "{by:?}");
+                assert!(receiving.verify(by, &proof, b"said"), "{by:?}");
+                assert!(!receiving.verify(by, &proof, b"said"), "{by:?}: said twice");
+            }
+            assert!(sending.sign(WallTime::from_millis(0), b"said").is_none(), "{by:?}");
+            let far = Proof { link: LinkId::new("fibre").expect("valid"), key: key().id, place: u32::MAX, tag: [0; 16] };
+            assert!(!receiving.verify(by, &far, b"said"));
+        }
+    }
+
+    #[test]
+    fn vector_of_a_tag_by_hmac() {
+        let tag = LinkAuthentication::Hmac.tag(&key(), 5, b"what is said").expect("a place");
+        // HMAC-SHA-256 under all octets of the key, over the place in 8 octets and the message, computed by another program.
+        assert_eq!(tag.map(|octet| format!("{octet:02x}")).concat(), "7bb543c7e801021f4dd911f43dfa0c8e");
     }
 }

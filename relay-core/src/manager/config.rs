@@ -10,7 +10,7 @@ use itu_y3803::{ApplicationId, KeySize, KmId, LinkId};
 use super::relay::{overhead, pool_name};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
-use crate::policy::{Policy, Ways};
+use crate::policy::{ITS_AUTHENTICATION, Policy, Ways};
 use crate::routing::Label;
 
 /// The longest life of a block: what a neighbour wants kept for longer is refused.
@@ -110,8 +110,38 @@ pub struct LinkConfig {
     pub id: LinkId,
     /// The key manager at the other end.
     pub peer: KmId,
-    /// What policy may ask for, as the router advertises it.
+    /// What policy may ask for.
     pub labels: Vec<Label>,
+    /// How what is said about relays is authenticated; the same at both ends.
+    pub authentication: LinkAuthentication,
+}
+
+impl LinkConfig {
+    /// A link without labels, and with tags of one-time key.
+    #[must_use]
+    pub const fn new(id: LinkId, peer: KmId) -> Self {
+        Self { id, peer, labels: Vec::new(), authentication: LinkAuthentication::OneTime }
+    }
+
+    /// The labels that the router advertises: also the one of how this link is [authenticated](ITS_AUTHENTICATION).
+    #[must_use]
+    pub fn all_labels(&self) -> Vec<Label> {
+        let its = (self.authentication == LinkAuthentication::OneTime).then(|| Label::new(ITS_AUTHENTICATION).ok()).flatten();
+        let others = self.labels.iter().filter(|label| label.as_str() != ITS_AUTHENTICATION).cloned();
+        its.into_iter().chain(others).collect()
+    }
+}
+
+/// How neighbours authenticate what they say to each other about relays. Relayed key itself has a one-time tag in any case, and what
+/// is kept secret rests on no computation in either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkAuthentication {
+    /// Poly1305, with 32 octets of link key for each tag: a forgery succeeds by chance only.
+    #[default]
+    OneTime,
+    /// HMAC-SHA-256, with one link key for thousands of tags of 16 octets: for links with little key. Who can break it can hinder
+    /// relays and waste pads, but learns no key.
+    Hmac,
 }
 
 /// What a pair of key managers may take of the link key to a neighbour. Rates are those of the last minute.

@@ -11,6 +11,7 @@ use itu_y3803::message::{Body, KeyOffer, MAX_OFFERED_KEYS, OfferAnswer};
 use itu_y3803::{Incarnation, KeyEvent, KeyId, KmId, KmaKey, LinkId, QkdKey, RandomSource, WallTime};
 
 use super::authentic::TagKeys;
+use super::config::{LinkAuthentication, LinkConfig};
 use super::relay::{Relayed, pool_name};
 use super::{Config, Event, KeyManager, Misbehaviour, Now, Output, Use};
 use crate::key_id::MAX_BLOCK_OCTETS;
@@ -71,10 +72,10 @@ enum Draw {
 
 impl Link {
     pub(super) fn all(config: &Config) -> BTreeMap<LinkId, Self> {
-        let link = |id: &LinkId, peer: &KmId, labels: &[Label], relayed| Self {
+        let link = |id: &LinkId, peer: &KmId, labels, by, relayed| Self {
             id: id.clone(),
             peer: peer.clone(),
-            labels: labels.to_vec(),
+            labels,
             outgoing: BTreeMap::new(),
             agreed: None,
             incoming: BTreeSet::new(),
@@ -84,12 +85,15 @@ impl Link {
             draw: Draw::Idle,
             filling: true,
             relayed,
-            tag_keys: TagKeys::default(),
+            tag_keys: TagKeys::new(by),
         };
-        let links = config.links.iter().map(|config| (config.id.clone(), link(&config.id, &config.peer, &config.labels, None)));
+        let links = config.links.iter().map(|config| {
+            let LinkConfig { id, peer, authentication, .. } = config;
+            (id.clone(), link(id, peer, config.all_labels(), *authentication, None))
+        });
         let pools = config.pools().filter_map(|(peer, ways)| {
             let id = pool_name(&config.id, peer, &ways)?;
-            let pool = link(&id, peer, &[], Some(Relayed::new(ways)));
+            let pool = link(&id, peer, Vec::new(), LinkAuthentication::OneTime, Some(Relayed::new(ways)));
             Some((id, pool))
         });
         links.chain(pools).collect()
@@ -201,7 +205,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     pub(super) fn drain_link(&mut self, link: &LinkId) -> Vec<(Pool, KeyId)> {
         let Some(link) = self.links.get_mut(link) else { return Vec::new() };
         link.fetching.clear();
-        link.tag_keys = TagKeys::default();
+        link.tag_keys.clear();
         let offered: Vec<_> = std::mem::take(&mut link.offers).into_keys().collect();
         let outgoing = std::mem::take(&mut link.outgoing).into_keys().map(|id| (Pool::Outgoing, id));
         let incoming = std::mem::take(&mut link.incoming).into_iter().map(|id| (Pool::Incoming, id));

@@ -36,7 +36,7 @@
 //! let [north, middle, south] = ["north", "middle", "south"].map(|id| KmId::new(id).unwrap());
 //! let [red, blue] = ["red", "blue"].map(|id| ApplicationId::new(id).unwrap());
 //! let [n, s] = ["north to middle", "middle to south"].map(|id| LinkId::new(id).unwrap());
-//! let link = |id: &LinkId, peer: &KmId| LinkConfig { id: id.clone(), peer: peer.clone(), labels: vec![] };
+//! let link = |id: &LinkId, peer: &KmId| LinkConfig::new(id.clone(), peer.clone());
 //! let mut nodes = BTreeMap::new();
 //! for (seed, (id, links, distant)) in (1..).zip([
 //!     (&north, vec![link(&n, &middle)], vec![south.clone()]),
@@ -135,7 +135,7 @@ use crate::encoding::Unreadable;
 use crate::key_id::{BLOCK_NUMBERS, IdCipher};
 use crate::store::{KeyStore, Pool, StoredKey};
 
-pub use config::{Config, Entitlement, InvalidConfig, LinkConfig};
+pub use config::{Config, Entitlement, InvalidConfig, LinkAuthentication, LinkConfig};
 pub use event::{Event, Misbehaviour, Use};
 pub use input::{Input, Now, OrderId};
 pub use output::{Output, Refusal};

@@ -91,7 +91,7 @@ mod tests {
     use itu_y3803::message::{Body, Hello, KeyOffer, OfferAnswer, SupplyResponse};
     use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KmMessage, LinkId, QkdKey, WallTime};
 
-    use super::super::{Config, Input, LinkConfig, Now, OrderId, Output};
+    use super::super::{Config, Input, LinkAuthentication, LinkConfig, Now, OrderId, Output};
     use super::*;
     use crate::policy::{Allowed, Authentication, Pattern, Policy, Rule, Terms, WhenShort};
     use crate::routing::Label;
@@ -119,8 +119,11 @@ mod tests {
     /// Red and grey are here, blue is at a neighbour, and far two hops away.
     fn config(policy: Policy) -> Config {
         let mut config = Config::new(km("here"));
-        config.links =
-            vec![LinkConfig { id: LinkId::new("to east").expect("valid"), peer: km("east"), labels: vec![label("leased")] }];
+        config.links = vec![LinkConfig {
+            labels: vec![label("leased")],
+            authentication: LinkAuthentication::Hmac,
+            ..LinkConfig::new(LinkId::new("to east").expect("valid"), km("east"))
+        }];
         config.distant = vec![km("far")];
         config.applications = [("red", "here"), ("grey", "here"), ("blue", "east"), ("far", "far"), ("farther", "far")]
             .map(|(id, at)| (app(id), km(at)))
@@ -321,12 +324,24 @@ mod tests {
     fn slaves_at_one_node_whose_rules_go_different_ways_get_no_key_in_common() {
         let except = |node: &str| Ways { nodes: Allowed::Except([km(node)].into()), ..Ways::default() };
         let two = Ways { sharing: two_of_two(), ..except("west") };
-        for (farther, apart) in [(except("west"), true), (except("north"), false), (two, true), (Ways::default(), false)] {
+        let strictest = Ways { sharing: two_of_two(), ..except("north") };
+        for (farther, asked) in [
+            (except("west"), None),
+            (except("north"), Some(except("north"))),
+            (two, None),
+            (Ways::default(), Some(except("north"))),
+            (strictest.clone(), Some(strictest)),
+        ] {
+            let apart = asked.is_none();
             let terms = |ways| Terms { ways, short: WhenShort::Wait(DAY), ..Terms::default() };
             let rules = vec![rule("far", "far", terms(except("north"))), rule("farther", "farther", terms(farther.clone()))];
             let mut node = node(policy(rules));
-            let outputs = node.order(&["far", "farther"], 256);
+            let mut outputs = node.order(&["far", "farther"], 256);
+            outputs.extend(node.after(Duration::from_millis(1)));
             let refused = refusal(&outputs);
+            let wanted =
+                |output: &Output| if let Output::RouteWanted { ways, .. } = output { Some((**ways).clone()) } else { None };
+            assert_eq!(outputs.iter().find_map(wanted), asked, "{farther:?}");
             assert_eq!(refused, apart.then_some(Refusal::NotAllowed), "{farther:?}");
             let rulings = rulings(&outputs);
             assert_eq!(rulings.first().map(|(_, ruling)| ruling), apart.then_some(&Ruling::Breach(Breach::Apart)));

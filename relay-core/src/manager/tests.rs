@@ -165,7 +165,7 @@ impl<R: RandomSource> Bench<R> {
 fn bench() -> Bench<impl RandomSource> {
     let (neighbour, link) = (KmId::new("south").expect("valid"), LinkId::new("fibre").expect("valid"));
     let mut config = Config::new(KmId::new("north").expect("valid"));
-    config.links = vec![LinkConfig { id: link.clone(), peer: neighbour.clone(), labels: Vec::new() }];
+    config.links = vec![LinkConfig::new(link.clone(), neighbour.clone())];
     (config.qkd_keys_per_link_key, config.draw_limit, config.link_low, config.link_high) = (5, 17, 3, 6);
     // Offers wait for their answer, and are said once.
     (config.give_up, config.repeat) = (Duration::from_secs(3600), Duration::from_secs(3600));
@@ -248,7 +248,7 @@ fn what_no_more_comes_to_is_offered_as_a_shorter_link_key() {
 fn far_from_east() -> Config {
     let [north, south, east] = ["north", "south", "east"].map(|id| KmId::new(id).expect("valid"));
     let mut config = Config::new(north.clone());
-    config.links = vec![LinkConfig { id: LinkId::new("fibre").expect("valid"), peer: south, labels: Vec::new() }];
+    config.links = vec![LinkConfig::new(LinkId::new("fibre").expect("valid"), south)];
     config.distant = vec![east.clone()];
     config.applications = [("red", &north), ("ruby", &north), ("blue", &east), ("grey", &east)]
         .map(|(id, home)| (ApplicationId::new(id).expect("valid"), home.clone()))
@@ -277,4 +277,16 @@ fn settings_under_which_some_key_never_comes_are_refused() {
         (config.qkd_keys_per_link_key, config.draw_limit) = (1_025, 2_000);
     };
     assert!(refused(large).contains("at most 1024 QKD keys"), "the neighbour takes no such offer");
+}
+
+#[test]
+fn a_link_says_itself_how_it_is_authenticated() {
+    let label = |text: &str| crate::routing::Label::new(text).expect("valid");
+    let link = |authentication| LinkConfig {
+        labels: ["leased", "auth-its"].map(label).to_vec(),
+        authentication,
+        ..LinkConfig::new(LinkId::new("fibre").expect("valid"), KmId::new("south").expect("valid"))
+    };
+    assert_eq!(link(LinkAuthentication::OneTime).all_labels(), ["auth-its", "leased"].map(label));
+    assert_eq!(link(LinkAuthentication::Hmac).all_labels(), ["leased"].map(label));
 }

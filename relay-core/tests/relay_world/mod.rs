@@ -160,7 +160,7 @@ impl World {
         config.links = (0..self.links.len())
             .filter_map(|link| {
                 let peer = km(self.other_end(link, node)?);
-                Some(LinkConfig { id: link_id(link), peer, labels: Vec::new() })
+                Some(LinkConfig::new(link_id(link), peer))
             })
             .collect();
         config.distant = (0..self.nodes.len())

@@ -65,7 +65,7 @@ impl Network {
             } else {
                 return None;
             };
-            Some(LinkConfig { id: LinkId::new(id).expect("valid"), peer: km(peer), labels: Vec::new() })
+            Some(LinkConfig::new(LinkId::new(id).expect("valid"), km(peer)))
         };
         config.links = self.links().iter().filter_map(ends).collect();
         config.applications = directory.iter().map(|(id, node)| (id.clone(), km(*node))).collect();

@@ -41,10 +41,7 @@ pub(super) fn read<'a>(document: &mut Document<'a>, folder: &Path) -> Option<Con
 
     let (kme, northbound, peers, links, saes) = (kme?, northbound?, peers?, links?, saes?);
     if let Some(engine) = &mut engine {
-        engine.links = links
-            .iter()
-            .map(|link| relay_core::LinkConfig { id: link.id.clone(), peer: link.peer.clone(), labels: Vec::new() })
-            .collect();
+        engine.links = links.iter().map(|link| relay_core::LinkConfig::new(link.id.clone(), link.peer.clone())).collect();
         engine.applications = saes.iter().map(|sae| (sae.application.clone(), sae.kme.clone())).collect();
     }
     Some(Config {

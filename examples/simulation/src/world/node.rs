@@ -129,9 +129,8 @@ impl World {
         // Also where this node has no masters that want it: the other end has the pool.
         config.distant = self.sharers_of(node).into_iter().map(|peer| self.nodes[peer].id.clone()).collect();
         let link = |&(peer, link): &(usize, usize)| LinkConfig {
-            id: self.links[link].id.clone(),
-            peer: self.nodes[peer].id.clone(),
-            labels: Vec::new(),
+            authentication: self.settings.authentication,
+            ..LinkConfig::new(self.links[link].id.clone(), self.nodes[peer].id.clone())
         };
         config.links = self.neighbours[node].iter().map(link).collect();
         config.applications = self.nodes.iter().map(|node| (node.application.clone(), node.id.clone())).collect();

@@ -77,7 +77,7 @@ fn bench() -> Bench<impl RandomSource> {
 
 fn bench_with(settings: impl FnOnce(&mut Config)) -> Bench<impl RandomSource> {
     let mut config = Config::new(km("here"));
-    config.links = OTHERS[..3].iter().map(|peer| LinkConfig { id: link(peer), peer: km(peer), labels: Vec::new() }).collect();
+    config.links = OTHERS[..3].iter().map(|peer| LinkConfig::new(link(peer), km(peer))).collect();
     config.distant = vec![km("far")];
     config.policy = Some(with_pools_for(&[Ways::default(), Ways::shared(two_of_two())]));
     config.qkd_keys_per_link_key = 9;

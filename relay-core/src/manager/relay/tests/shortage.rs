@@ -41,6 +41,16 @@ fn who_leaves_key_of_a_link_to_others_takes_relayed_key_instead() {
 }
 
 #[test]
+fn key_that_took_other_ways_than_a_rule_demands_is_left_alone() {
+    let around = Ways { nodes: crate::policy::Allowed::Except([km("north")].into()), ..Ways::default() };
+    for (of_blue, bound) in [(Ways::default(), true), (around, false)] {
+        let mut bench = bench_with_blue(3);
+        bench.manager.config.policy = Some(with_pools_for(&[of_blue]));
+        assert_eq!(bench.bind_for_blue().is_some(), bound);
+    }
+}
+
+#[test]
 fn what_a_link_keeps_for_its_own_use_is_used_when_it_makes_no_more() {
     let mut bench = bench_with_blue(0);
     bench.outgoing("east", 2);
