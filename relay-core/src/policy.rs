@@ -245,7 +245,7 @@ pub enum Breach {
     /// Paths that share a node, or a link.
     #[error("two paths meet in {0}")]
     Meet(KmId),
-    /// Slaves at one node that must not be given one key: it cannot keep to the rules of all.
-    #[error("other slaves at the same node need key that takes other ways")]
+    /// Slaves that must not be given one key: it cannot keep to the rules of all.
+    #[error("the slaves need key that takes different ways")]
     Apart,
 }

@@ -9,7 +9,7 @@ use qkd_link::rate::{Playback, RateSource, Skr, Speed};
 
 use itu_y3803::KmId;
 use relay_core::LinkAuthentication;
-use relay_core::policy::{Allowed, Pattern, Policy, Rule, Terms, Ways, WhenShort};
+use relay_core::policy::{Allowed, Authentication, Pattern, Policy, Rule, Terms, Ways, WhenShort};
 use relay_core::shares::Sharing;
 
 use crate::random::Random;
@@ -69,6 +69,7 @@ fn policy(random: &mut Random, topology: &Topology, sharing: Sharing, settings: 
         0 => Ways { nodes: Allowed::Except([km()].into()), ..of_all.clone() },
         1 => Ways { max_hops: Some(2), ..of_all.clone() },
         2 if sharing == Sharing::ONE => Ways { required_nodes: [km()].into(), ..of_all.clone() },
+        3 => Ways { authentication: Authentication::Its, ..of_all.clone() },
         _ => of_all.clone(),
     };
     if ways == Ways::default() {

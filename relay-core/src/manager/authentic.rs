@@ -219,6 +219,15 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         Ok(true)
     }
 
+    /// The neighbour has not answered. Perhaps its copy of the key is another one, or gone: it says nothing then. One-time keys are used
+    /// up soon; of the others, a new one is begun.
+    pub(super) fn doubt_tag_keys(&mut self, now: Now, peer: &KmId) {
+        let give_up = self.config.give_up;
+        for link in self.links.values_mut().filter(|link| link.peer == *peer && link.tag_keys.by == LinkAuthentication::Hmac) {
+            link.tag_keys.sending = link.tag_keys.sending.take().filter(|sending| now.instant < sending.begun + give_up);
+        }
+    }
+
     /// After a new connection the other end may have been started anew, and know no key that was begun before.
     pub(super) fn forget_tag_keys(&mut self, peer: &KmId) {
         for link in self.links.values_mut().filter(|link| link.peer == *peer) {

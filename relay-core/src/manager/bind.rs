@@ -23,6 +23,7 @@ use super::{Event, KeyManager, Misbehaviour, Now, Use};
 use crate::block::{BlockInfo, CollectBlock, SupplyBlock, block_number};
 use crate::encoding::Writer;
 use crate::pad::{Pad, Sealed, TAG_KEY_OCTETS};
+use crate::policy::Ways;
 use crate::store::{KeyStore, Pool, StoredKey};
 
 /// A block on its way to the key managers of its slaves.
@@ -70,13 +71,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
         }
         let slaves_here = slaves_at.remove(&self.config.id).is_some();
+        // Orders for parties without common ways are refused.
+        let Some(ways) = self.ways(parties).cloned() else { return Ok(Err(CannotBind::LinkKey)) };
         let (mut chosen, spare) = (Vec::new(), self.spare_of(now, parties));
         for peer in slaves_at.keys() {
-            // Orders for such parties are refused.
-            let Some(ways) = self.ways(parties, peer) else { return Ok(Err(CannotBind::LinkKey)) };
             self.want_relayed(now, peer, &ways);
             let (own, pair) = (self.config.id.clone(), self.pair_with(peer));
-            let may_take = self.is_neighbour(peer) && self.may_take(now, peer, Taker { from: &own, pair: &pair, spare }, true);
+            let serves = self.links.values().any(|link| link.peer == *peer && link.serves(&ways));
+            let may_take = serves && self.may_take(now, peer, Taker { from: &own, pair: &pair, spare }, true);
             let pad = if may_take { self.choose_direct_key(now, peer, TAG_KEY_OCTETS + 1, &ways) } else { None };
             // A relayed key is nobody else's.
             match pad.or_else(|| self.choose_relayed_key(now, peer, TAG_KEY_OCTETS + 1, &ways)) {
@@ -298,6 +300,14 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let skew = self.config.clock_skew;
         if told.created > now.wall.after(skew) || told.created.after(skew + self.config.give_up) < now.wall {
             return Ok(Err(Misbehaviour::ClockApart));
+        }
+        // The rules of the two ends may differ while they are being changed.
+        let allowed = |ways: &Ways| {
+            let link = self.links.get(&told.link);
+            link.is_some_and(|link| link.serves(ways) || link.ways().is_some_and(|taken| taken.cover(ways)))
+        };
+        if !self.ways(&told.parties).is_some_and(allowed) {
+            return Ok(Err(Misbehaviour::WayNotAllowed));
         }
         let homes_fit = self.home(told.parties.master()) == Some(from)
             && told.parties.slaves().iter().all(|slave| self.home(slave) == Some(&self.config.id));

@@ -28,9 +28,11 @@ pub struct Config {
     /// links to them run low and make no key.
     pub distant: Vec<KmId>,
     /// On which terms applications share key. Without any, all sizes are allowed, orders wait for `patience`, and blocks are kept for
-    /// `block_life`, and key takes any one path. A stricter policy holds for blocks that are bound from then on. Of relayed key there is a
-    /// pool for all rules that demand the same [`Ways`](crate::policy::Ways); the key managers of both ends must have such a rule. From a
-    /// lease keys of any size can be had; whoever does that asks the policy itself.
+    /// `block_life`, and key takes any one path. A stricter policy holds for blocks that are bound from then on; those
+    /// over nodes that it forbids are burnt at the start. Of relayed key there is a pool for all rules that demand the same
+    /// [`Ways`](crate::policy::Ways). All key managers should have the same policy: as long as the other end has no such rule, relays for
+    /// that pool fail, and what does not keep to its rules it does not take. From a lease keys of any size can be had; whoever does that asks
+    /// the policy itself.
     pub policy: Option<Policy>,
     /// What pairs of key managers, the one that makes a key and the one that it is for, may take of the link key that leads on from
     /// here, to each neighbour. All others come by how little they have left. Names are those that the neighbours say.
@@ -56,7 +58,7 @@ pub struct Config {
     pub relay_low: usize,
     /// See `relay_low`; 8.
     pub relay_high: usize,
-    /// The most relays to one destination that are under way at once; 4.
+    /// The most relays for one pool that are under way at once; 4.
     pub relays_at_once: usize,
     /// The most relays of a neighbour's, or coming through it, that pads are set aside for, and the most that are over and may be said
     /// to be complete once more; 256.

@@ -141,6 +141,9 @@ pub enum Misbehaviour {
     /// It bound key for a master or slaves that are not its, or this node's, to serve.
     #[error("binds key for applications that are not its to bind")]
     ForeignApplication,
+    /// It bound or announced key that took, or is to take, a way that this node's policy does not allow.
+    #[error("uses key that takes a way which is not allowed")]
+    WayNotAllowed,
     /// The tag did not fit: changed on the way, or the link key differs at the two ends.
     #[error("sends a block whose tag does not fit the link key")]
     WrongTag,

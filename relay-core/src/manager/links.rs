@@ -104,6 +104,11 @@ impl Link {
         self.relayed.is_some()
     }
 
+    /// Whether this is a QKD link over which nothing may be relayed in such ways.
+    pub(super) fn is_barred(&self, ways: &Ways) -> bool {
+        !self.is_relayed() && !ways.allow_link(&self.labels)
+    }
+
     /// Whether this is a QKD link whose key will do where such ways are demanded.
     pub(super) fn serves(&self, ways: &Ways) -> bool {
         !self.is_relayed() && ways.allow_direct(&self.labels)

@@ -128,7 +128,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use itu_y3803::message::Body;
-use itu_y3803::{ApplicationId, KeyEvent, KeyId, KeySize, KmId, KmMessage, LinkId, Parties, RandomSource, WallTime};
+use itu_y3803::{ApplicationId, KeyEvent, KeyId, KeySize, KmId, KmMessage, LinkId, Parties, Paths, RandomSource, WallTime};
 
 use crate::block::CollectBlock;
 use crate::encoding::Unreadable;
@@ -424,10 +424,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                     let same_end = self.links.get(link).is_some_and(|link| link.peer == *peer);
                     same_end && self.index_link_key(key.pool, key.id, link, *octets, key.expires)
                 }
-                What::Supply { parties, homes, octets } => {
+                What::Supply { parties, homes, paths, octets } => {
                     // Not bound for other key managers than those where the slaves will ask today.
                     let as_bound = parties.slaves().iter().zip(homes).all(|(slave, home)| self.home(slave) == Some(home));
-                    as_bound && !set_back && self.index_supply(now, key.id, parties, *octets)
+                    // Nor with key that passed a node which is not to be trusted any more.
+                    let allowed = self.ways(parties).is_some_and(|ways| ways.allow_nodes_of(paths));
+                    as_bound && allowed && !set_back && self.index_supply(now, key.id, parties, *octets)
                 }
                 What::Collect => true,
             };
@@ -600,7 +602,7 @@ struct Found {
 
 enum What {
     Link { link: LinkId, peer: KmId, octets: usize },
-    Supply { parties: Arc<Parties>, homes: Vec<KmId>, octets: usize },
+    Supply { parties: Arc<Parties>, homes: Vec<KmId>, paths: Paths, octets: usize },
     Collect,
 }
 
@@ -610,9 +612,12 @@ impl From<&StoredKey> for Found {
             StoredKey::Outgoing(key) | StoredKey::Incoming(key) => {
                 What::Link { link: key.link.clone(), peer: key.peer.clone(), octets: key.material.size().octets() }
             }
-            StoredKey::Supply(block) => {
-                What::Supply { parties: Arc::clone(&block.info.parties), homes: block.homes.clone(), octets: block.octets_left() }
-            }
+            StoredKey::Supply(block) => What::Supply {
+                parties: Arc::clone(&block.info.parties),
+                homes: block.homes.clone(),
+                paths: block.info.paths.clone(),
+                octets: block.octets_left(),
+            },
             StoredKey::Collect(_) => What::Collect,
         };
         Self { pool: key.pool(), id: key.id(), expires: key.expires(), what }

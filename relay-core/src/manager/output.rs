@@ -43,7 +43,8 @@ pub enum Output {
         pool: LinkId,
         /// The destination.
         to: KmId,
-        /// How many, with no node in common but their ends, and what they have to keep to: what does not is not taken.
+        /// How many, with no node in common but their ends, and what they have to keep to. Paths that do not are not taken; of the labels
+        /// of links, this node knows those of its own alone, and believes the answer for the rest.
         ways: Arc<Ways>,
         /// Hops that a node refused of late: other ways are better, if there are any. For a pool with a neighbour also the hop to it:
         /// a way of that hop alone is no use, and not taken.

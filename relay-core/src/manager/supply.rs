@@ -380,10 +380,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// Whether no way leads to a slave that key may take.
     fn is_unreachable(&self, parties: &Parties, slave: &itu_y3803::ApplicationId) -> bool {
         let Some(home) = self.home(slave).filter(|home| **home != self.config.id) else { return false };
-        let Some(ways) = self.ways(parties, home) else { return true };
+        let Some(ways) = self.ways(parties) else { return true };
         // A link to a neighbour may be empty; it is a way all the same.
-        let direct = self.links.values().any(|link| link.peer == *home && link.serves(&ways));
-        let mut pool = self.links.values().filter(|link| link.peer == *home && link.ways() == Some(&ways));
+        let direct = self.links.values().any(|link| link.peer == *home && link.serves(ways));
+        let mut pool = self.links.values().filter(|link| link.peer == *home && link.ways() == Some(ways));
         !direct && pool.all(super::links::Link::is_unreachable)
     }
 
@@ -508,7 +508,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let remote = parties.slaves().iter().any(|slave| self.home(slave) != Some(&self.config.id));
         let distant =
             parties.slaves().iter().any(|slave| self.home(slave).is_some_and(|home| self.config.distant.contains(home)));
-        let overhead = self.config.pools().map(|(_, ways)| overhead(ways.sharing)).max().unwrap_or(0);
+        let overhead = self.ways(parties).map_or(0, |ways| overhead(ways.sharing));
         let block = match (distant, remote) {
             // Of relayed key, more went into tags.
             (true, _) => link_key.saturating_sub(2 * TAG_KEY_OCTETS + overhead),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use itu_y3803::{KeySize, KmId, Parties, RandomSource};
+use itu_y3803::{KeySize, Parties, RandomSource};
 
 use super::{Event, KeyManager, Refusal};
 use crate::policy::{Breach, Decision, Shortage, Ways};
@@ -25,10 +25,10 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// How long an order may wait, or why it is refused at once.
     pub(super) fn grant(&mut self, parties: &Parties, size: KeySize) -> Result<Duration, Refusal> {
         let Some(policy) = &self.config.policy else { return Ok(self.config.patience) };
+        let apart = self.ways(parties).is_none();
         let check = |decision: &Decision<'_>| {
             decision.check_size(size)?;
-            let home = self.home(decision.slave()).filter(|home| **home != self.config.id);
-            if home.is_some_and(|home| self.ways(parties, home).is_none()) { Err(Breach::Apart) } else { Ok(()) }
+            if apart { Err(Breach::Apart) } else { Ok(()) }
         };
         let breach = |decision: Decision<'_>| Some(ruling(&decision, Ruling::Breach(check(&decision).err()?)));
         let breached = policy.decide_each(parties).find_map(breach);
@@ -61,13 +61,18 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         lives.chain([self.config.block_life]).min().unwrap_or_default()
     }
 
-    /// Which ways key for the slaves at a node may take: those that keep to the rules of all of them. `None` when there are none.
-    pub(super) fn ways(&self, parties: &Parties, home: &KmId) -> Option<Ways> {
-        let Some(policy) = &self.config.policy else { return Some(Ways::default()) };
-        let here = parties.slaves().iter().filter(|slave| self.home(slave) == Some(home));
-        let demanded: Vec<&Ways> = here.map(|slave| &policy.decide(parties.master(), slave).terms().ways).collect();
-        let strictest = demanded.iter().find(|ways| demanded.iter().all(|other| ways.cover(other)));
-        strictest.map(|ways| (*ways).clone())
+    /// Which ways key for these parties may take: those that keep to the rules of all slaves that it travels to, as it is the same for
+    /// all of them. `None` when there are none.
+    pub(super) fn ways<'a>(&'a self, parties: &'a Parties) -> Option<&'a Ways> {
+        static ANY: Ways = Ways::ANY;
+        let Some(policy) = &self.config.policy else { return Some(&ANY) };
+        let home = self.home(parties.master());
+        let elsewhere = parties.slaves().iter().filter(|slave| self.home(slave) != home);
+        let demanded: Vec<&Ways> = elsewhere.map(|slave| &policy.decide(parties.master(), slave).terms().ways).collect();
+        if demanded.is_empty() {
+            return Some(&ANY);
+        }
+        demanded.iter().find(|ways| demanded.iter().all(|other| ways.cover(other))).copied()
     }
 }
 
@@ -89,7 +94,7 @@ mod tests {
     use std::time::Instant;
 
     use itu_y3803::message::{Body, Hello, KeyOffer, OfferAnswer, SupplyResponse};
-    use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KmMessage, LinkId, QkdKey, WallTime};
+    use itu_y3803::{ApplicationId, Incarnation, KeyId, KeyMaterial, KmId, KmMessage, LinkId, QkdKey, WallTime};
 
     use super::super::{Config, Input, LinkAuthentication, LinkConfig, Now, OrderId, Output};
     use super::*;
@@ -321,11 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn slaves_at_one_node_whose_rules_go_different_ways_get_no_key_in_common() {
+    fn slaves_whose_rules_go_different_ways_get_no_key_in_common() {
         let except = |node: &str| Ways { nodes: Allowed::Except([km(node)].into()), ..Ways::default() };
         let two = Ways { sharing: two_of_two(), ..except("west") };
         let strictest = Ways { sharing: two_of_two(), ..except("north") };
-        for (farther, asked) in [
+        for (ways, asked) in [
             (except("west"), None),
             (except("north"), Some(except("north"))),
             (two, None),
@@ -333,20 +338,24 @@ mod tests {
             (strictest.clone(), Some(strictest)),
         ] {
             let apart = asked.is_none();
-            let terms = |ways| Terms { ways, short: WhenShort::Wait(DAY), ..Terms::default() };
-            let rules = vec![rule("far", "far", terms(except("north"))), rule("farther", "farther", terms(farther.clone()))];
-            let mut node = node(policy(rules));
-            let mut outputs = node.order(&["far", "farther"], 256);
-            outputs.extend(node.after(Duration::from_millis(1)));
-            let refused = refusal(&outputs);
-            let wanted =
-                |output: &Output| if let Output::RouteWanted { ways, .. } = output { Some((**ways).clone()) } else { None };
-            assert_eq!(outputs.iter().find_map(wanted), asked, "{farther:?}");
-            assert_eq!(refused, apart.then_some(Refusal::NotAllowed), "{farther:?}");
-            let rulings = rulings(&outputs);
-            assert_eq!(rulings.first().map(|(_, ruling)| ruling), apart.then_some(&Ruling::Breach(Breach::Apart)));
-            // Each by itself does.
-            assert_eq!(refusal(&node.order(&["farther"], 256)), None);
+            // At the same node, and at another one: the key is the same.
+            for other in ["farther", "blue"] {
+                let terms = |ways| Terms { ways, short: WhenShort::Wait(DAY), ..Terms::default() };
+                let rules = vec![rule("far", "far", terms(except("north"))), rule("other", other, terms(ways.clone()))];
+                let mut node = node(policy(rules));
+                node.link_key();
+                let mut outputs = node.order(&["far", other], 256);
+                outputs.extend(node.after(Duration::from_millis(1)));
+                let wanted =
+                    |output: &Output| if let Output::RouteWanted { ways, .. } = output { Some((**ways).clone()) } else { None };
+                assert_eq!(outputs.iter().find_map(wanted), asked, "{ways:?}");
+                assert_eq!(refusal(&outputs), apart.then_some(Refusal::NotAllowed), "{ways:?}");
+                let rulings = rulings(&outputs);
+                assert_eq!(rulings.first().map(|(_, ruling)| ruling), apart.then_some(&Ruling::Breach(Breach::Apart)));
+                // By itself it is given key, and with who is at the master's node: that one asks for nothing.
+                assert_eq!(refusal(&node.order(&[other], 256)), None);
+                assert_eq!(refusal(&node.order(&[other, "grey"], 256)), None);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use itu_y3803::KmId;
+use itu_y3803::{KmId, Paths};
 use sha2::{Digest, Sha256};
 
 use super::{Breach, InvalidPolicy};
@@ -14,7 +14,7 @@ use crate::shares::Sharing;
 /// The label of links whose messages are authenticated with one-time keys.
 pub const ITS_AUTHENTICATION: &str = "auth-its";
 
-/// Which ways key may take; the default is any one path.
+/// Which ways key may take; the default is [any](Self::ANY) one path.
 ///
 /// A QKD link between the nodes of master and slave has no node on the way: it serves whatever is said here of nodes, hops and paths,
 /// unless nodes are required.
@@ -28,8 +28,8 @@ pub struct Ways {
     pub nodes: Allowed<KmId>,
     /// Which nodes have to be.
     pub required_nodes: BTreeSet<KmId>,
-    /// Which links may be used: with `Only`, those with one of the labels at least. Of several links between two nodes, all have to
-    /// be like this: a node takes key of whichever has most.
+    /// Which links may be used: with `Only`, those with one of the labels at least. For relays, of several links between two nodes all have
+    /// to be like this: a node takes key of whichever has most.
     pub labels: Allowed<Label>,
     /// Labels that each link must have, all of them.
     pub required_labels: BTreeSet<Label>,
@@ -38,6 +38,17 @@ pub struct Ways {
 }
 
 impl Ways {
+    /// Any one path.
+    pub const ANY: Self = Self {
+        sharing: Sharing::ONE,
+        max_hops: None,
+        nodes: Allowed::Any,
+        required_nodes: BTreeSet::new(),
+        labels: Allowed::Any,
+        required_labels: BTreeSet::new(),
+        authentication: Authentication::Any,
+    };
+
     /// Any ways that key can be shared out over like this.
     #[must_use]
     pub fn shared(sharing: Sharing) -> Self {
@@ -80,6 +91,11 @@ impl Ways {
         allowed
             && self.required_labels.iter().all(|label| labels.contains(label))
             && (self.authentication == Authentication::Any || authenticated())
+    }
+
+    /// Whether all nodes on these paths may be there.
+    pub(crate) fn allow_nodes_of(&self, paths: &Paths) -> bool {
+        paths.between().all(|node| self.nodes.allows(node))
     }
 
     /// Whether key of a QKD link with these labels will do between its ends.
@@ -134,9 +150,11 @@ impl Ways {
 
     /// Whether what keeps to this keeps to `other`, too. When it cannot be told, not.
     pub(crate) fn cover(&self, other: &Self) -> bool {
-        self.sharing >= other.sharing
+        let spare = |sharing: Sharing| sharing.of() - sharing.needed();
+        self.sharing.needed() >= other.sharing.needed()
+            && spare(self.sharing) >= spare(other.sharing)
             && other.max_hops.is_none_or(|most| self.max_hops.is_some_and(|own| own <= most))
-            && self.nodes.are_within(&other.nodes)
+            && (self.nodes.are_within(&other.nodes) || self.nodes.are_none_of(&other.nodes))
             && self.required_nodes.is_superset(&other.required_nodes)
             && self.labels.are_within(&other.labels)
             && self.required_labels.is_superset(&other.required_labels)
@@ -202,6 +220,11 @@ impl<T: Ord> Allowed<T> {
             Self::Only(set) => set.contains(item),
             Self::Except(set) => !set.contains(item),
         }
+    }
+
+    /// Whether this allows only what the other does not except. Not for labels, of which a link may have others beside.
+    fn are_none_of(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Only(own), Self::Except(other)) if own.is_disjoint(other))
     }
 
     /// Whether what is allowed here is allowed there. Of what has several labels, it is not known for others than the ones named.

@@ -182,10 +182,13 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
                 self.stirred = true;
             }
             Input::Message { from, octets } => self.receive(now, &from, &octets),
-            Input::Link { neighbour, link, status, mut labels } => {
+            Input::Link { neighbour, link, mut status, mut labels } => {
                 labels.sort_unstable();
                 labels.dedup();
-                labels.truncate(self.config.limits.labels.min(u8::MAX.into()));
+                let most = self.config.limits.labels.min(u8::MAX.into());
+                // Without its last label it would pass for another.
+                status.up &= labels.len() <= most;
+                labels.truncate(most);
                 let place = (neighbour, link);
                 let room = self.own.links.len() < self.config.limits.links || self.own.links.contains_key(&place);
                 if place.0 != self.config.id && room {

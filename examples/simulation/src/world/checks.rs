@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use itu_y3803::message::{Body, RelayMessage, RelayStep};
 use itu_y3803::{KeyEvent, KeyId, KeyState, KmId, KsaKey, Paths};
-use relay_core::policy::Ways;
-use relay_core::{Event, Input, Pool, Refusal};
+use relay_core::policy::{Authentication, Ways};
+use relay_core::{Event, Input, LinkAuthentication, Pool, Refusal};
 
 use super::link::QKD_KEY;
 use super::load::Outcome;
@@ -50,6 +50,8 @@ impl World {
     pub(super) fn key_took_a_way_that_is_allowed(&mut self, master: usize, slave: usize, paths: &Paths) {
         let ways = self.demanded_ways(master, slave);
         let [master, slave] = [master, slave].map(|node| &self.nodes[node].application);
+        let its = self.settings.authentication == LinkAuthentication::OneTime;
+        assert!(its || ways.authentication == Authentication::Any, "key from {master} for {slave} went over links with HMAC");
         let paths: Vec<Vec<KmId>> = paths.iter().map(<[KmId]>::to_vec).collect();
         if paths.is_empty() {
             assert!(ways.required_nodes.is_empty(), "key from {master} for {slave} went over none of {:?}", ways.required_nodes);
@@ -77,7 +79,9 @@ impl World {
     /// A master is refused keys for a reason that is true.
     pub(super) fn a_refusal_has_its_reason(&self, pair: usize, reason: &Refusal) {
         let (master, slave) = self.settings.load.pairs[pair];
-        let links_will_do = self.demanded_ways(master, slave).required_nodes.is_empty();
+        let ways = self.demanded_ways(master, slave);
+        let its = self.settings.authentication == LinkAuthentication::OneTime;
+        let links_will_do = ways.required_nodes.is_empty() && (its || ways.authentication == Authentication::Any);
         let neighbours = links_will_do && self.neighbours[master].iter().any(|&(peer, _)| peer == slave);
         match reason {
             Refusal::NotEnoughKeys => {}

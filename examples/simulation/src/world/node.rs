@@ -128,13 +128,16 @@ impl World {
         config.qkd_key_size = QKD_KEY;
         // Also where this node has no masters that want it: the other end has the pool.
         config.distant = self.sharers_of(node).into_iter().map(|peer| self.nodes[peer].id.clone()).collect();
-        let link = |&(peer, link): &(usize, usize)| LinkConfig {
-            authentication: self.settings.authentication,
-            ..LinkConfig::new(self.links[link].id.clone(), self.nodes[peer].id.clone())
-        };
-        config.links = self.neighbours[node].iter().map(link).collect();
+        config.links = self.neighbours[node].iter().map(|&(peer, link)| self.link_config(peer, link)).collect();
         config.applications = self.nodes.iter().map(|node| (node.application.clone(), node.id.clone())).collect();
         config
+    }
+
+    fn link_config(&self, peer: usize, link: usize) -> LinkConfig {
+        LinkConfig {
+            authentication: self.settings.authentication,
+            ..LinkConfig::new(self.links[link].id.clone(), self.nodes[peer].id.clone())
+        }
     }
 
     /// The process is gone, and with it all that is not on the disk.
@@ -281,8 +284,10 @@ impl World {
                 authentication: true,
             };
             let status = self.as_it_is_advertised(node, status);
-            let (neighbour, link) = (self.nodes[peer].id.clone(), self.links[link].id.clone());
-            self.feed_router(node, routing::Input::Link { neighbour, link, status, labels: Vec::new() });
+            let config = self.link_config(peer, link);
+            let labels = config.all_labels();
+            let (neighbour, link) = (config.peer, config.id);
+            self.feed_router(node, routing::Input::Link { neighbour, link, status, labels });
         }
     }
 

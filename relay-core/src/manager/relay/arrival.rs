@@ -7,7 +7,6 @@ use itu_y3803::{Incarnation, KeyEvent, KeyId, KeyMaterial, KmId, LinkId, RandomS
 
 use super::super::links::Link;
 use super::super::{Event, KeyManager, Misbehaviour, Now};
-use super::pool::are_disjoint;
 use super::source::{overhead, relayed_link_key};
 use super::{Sharing, is_path, words};
 use crate::pad::TAG_KEY_OCTETS;
@@ -59,25 +58,27 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let leads_here = |path: &Vec<KmId>| is_path(path) && path.first() == Some(from) && path.last() == Some(&self.config.id);
         let of_this_life = [key, *spent_below].iter().all(|id| Incarnation::split(*id).0 == sender);
         let octets_of_names: usize = paths.iter().flatten().map(|node| node.as_str().len()).sum();
-        let well_formed = of_this_life
-            && *spent_below <= key
-            && paths.iter().all(leads_here)
-            && are_disjoint(paths)
-            && octets_of_names <= MAX_NAME_OCTETS;
+        let well_formed =
+            of_this_life && *spent_below <= key && paths.iter().all(leads_here) && octets_of_names <= MAX_NAME_OCTETS;
         let Some(sharing) = sharing.filter(|_| well_formed) else {
             self.misbehaviour(from, Misbehaviour::Malformed);
             return Ok(());
         };
         // The policies of the two ends may differ while they are being changed.
-        let found = self.links.get(pool).filter(|link| link.peer == *from && link.sharing() == Some(sharing));
-        let Some(pool) = found.map(|link| link.id.clone()) else {
+        let found = self.links.get(pool).filter(|link| link.peer == *from);
+        let Some((pool, ways)) = found.and_then(|link| Some((link.id.clone(), link.ways()?))) else {
             self.misbehaviour(from, Misbehaviour::ForeignLink);
             return Ok(());
         };
+        if ways.sharing != sharing || ways.check_paths(paths).is_err() {
+            self.misbehaviour(from, Misbehaviour::WayNotAllowed);
+            return Ok(());
+        }
         let long_enough = (overhead(sharing) + TAG_KEY_OCTETS + 1..=MAX_SEALED_OCTETS).contains(&(*octets as usize));
         let newest = self.notes.offered.get(&pool).copied().filter(|newest| Incarnation::split(*newest).0 == sender);
         // It had its chance: late, or said again.
-        if newest.is_some_and(|newest| key <= newest) || *expires <= now.wall || !long_enough {
+        let before = newest.is_some_and(|newest| key <= newest) || self.relays.expected.contains_key(&key);
+        if before || *expires <= now.wall || !long_enough {
             return Ok(());
         }
         self.burn_spent(&pool, sender, *spent_below)?;

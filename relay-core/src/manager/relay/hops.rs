@@ -55,6 +55,11 @@ impl Passing {
         self.onward.as_ref().map(|onward| &onward.reservation)
     }
 
+    /// The neighbours that it comes from and goes to.
+    pub(super) fn sides(&self) -> impl Iterator<Item = &KmId> {
+        std::iter::once(&self.from).chain(self.onward.iter().map(|onward| &onward.to))
+    }
+
     /// Drops the pad if `peer`, which has lost its store, had the other copy. Whether the peer takes part in this relay.
     pub(super) fn burn_pad_for(&mut self, peer: &KmId) -> bool {
         if let Some(onward) = &mut self.onward {

@@ -154,12 +154,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let bundles = &self.relays.bundles;
         let over: Vec<_> = bundles.iter().filter(|(_, bundle)| bundle.give_up <= now.instant).map(|(&id, _)| id).collect();
         for key in over {
-            let at = self.relays.bundles[&key].destination.clone();
+            let Bundle { destination, paths, .. } = &self.relays.bundles[&key];
+            let (at, first_hops) = (destination.clone(), paths.iter().map(|path| path[1].clone()).collect::<Vec<_>>());
+            first_hops.iter().for_each(|peer| self.doubt_tag_keys(now, peer));
             self.bundle_failed(now, key, at, RelayRefusal::Late)?;
         }
         let passing = &self.relays.passing;
         let over: Vec<_> = passing.iter().filter(|(_, passing)| passing.give_up <= now.instant).map(|(&id, _)| id).collect();
         for relay in over {
+            let sides: Vec<_> = self.relays.passing[&relay].sides().cloned().collect();
+            sides.iter().for_each(|peer| self.doubt_tag_keys(now, peer));
             self.drop_passing(now, relay)?;
         }
         self.relays.completed.retain(|completed| completed.give_up > now.instant);

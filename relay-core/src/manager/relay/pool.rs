@@ -160,13 +160,21 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     /// Starts as many relays along these paths as the pool wants.
     pub(in super::super) fn route(&mut self, now: Now, pool: &LinkId, mut paths: Vec<Vec<KmId>>) -> Result<(), S::Error> {
         let coming = self.relays.coming(pool);
+        let Some(ways) = self.links.get(pool).and_then(|link| Some(Arc::clone(&link.relayed.as_ref()?.ways))) else {
+            return Ok(());
+        };
+        let barred: BTreeSet<_> =
+            self.links.values().filter(|link| link.is_barred(&ways)).map(|link| link.peer.clone()).collect();
+        let may_begin = |hop: &KmId| !barred.contains(hop);
         let Some(link) = self.links.get_mut(pool) else { return Ok(()) };
         let missing = self.config.relay_high.saturating_sub(link.outgoing.len() + coming);
         let Some(relayed) = &mut link.relayed else { return Ok(()) };
         paths.truncate(relayed.ways.sharing.of().into());
         let leads_there =
             |path: &Vec<KmId>| is_path(path) && path.len() > 2 && path[0] == self.config.id && path.last() == Some(&link.peer);
-        let enough = paths.iter().all(leads_there) && relayed.ways.check_paths(&paths).is_ok();
+        let enough = paths.iter().all(leads_there)
+            && relayed.ways.check_paths(&paths).is_ok()
+            && paths.iter().all(|path| may_begin(&path[1]));
         relayed.asked_for_route = false;
         relayed.unreachable = !enough;
         if !enough {
@@ -215,11 +223,4 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             relayed.failures += 1;
         }
     }
-}
-
-/// Whether no node is between the ends of two of them.
-pub(super) fn are_disjoint(paths: &[Vec<KmId>]) -> bool {
-    let between = || paths.iter().flat_map(|path| &path[1..path.len() - 1]);
-    let distinct: BTreeSet<_> = between().collect();
-    distinct.len() == between().count()
 }

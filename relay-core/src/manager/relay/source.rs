@@ -23,7 +23,7 @@ pub(super) struct Bundle {
     sharing: Sharing,
     /// Parts that have neither failed nor been sent and acknowledged.
     parts: BTreeSet<KeyId>,
-    paths: Vec<Vec<KmId>>,
+    pub(super) paths: Vec<Vec<KmId>>,
     failed: u8,
     /// What was sent, completion key included.
     sent: Option<KeyMaterial>,

@@ -133,6 +133,17 @@ fn of_several_links_between_two_nodes_all_have_to_be_as_wanted() {
 }
 
 #[test]
+fn a_link_with_more_labels_than_can_be_said_is_not_used() {
+    for (labels, usable) in [(8, true), (9, false)] {
+        let mut bench = Bench::network(&[("here", "a", 16)]);
+        let labels = (0..labels).map(|number| Label::new(&format!("label {number}")).expect("valid")).collect();
+        bench.input(Input::Link { neighbour: km("a"), link: link("1"), status: status(100), labels });
+        bench.seconds(20);
+        assert_eq!(matches!(bench.route("a"), Route::Path(_)), usable);
+    }
+}
+
+#[test]
 fn a_new_route_is_held_until_it_breaks_whatever_others_cost() {
     let mut bench = Bench::network(&[("here", "a", 16), ("a", "far", 16), ("here", "b", 16), ("b", "far", 16)]);
     let (used, _) = bench.first_hop_and_cost("far", &Constraints::default());

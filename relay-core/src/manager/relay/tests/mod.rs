@@ -2,6 +2,7 @@
 
 mod relays;
 mod shortage;
+mod ways;
 
 use std::time::Duration;
 
