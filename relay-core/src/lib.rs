@@ -11,12 +11,12 @@
 //! 4. Feed [`Input::Timeout`] by [`poll_timeout`](KeyManager::poll_timeout) at the latest.
 //!
 //! Key for a node that is no neighbour is relayed over trusted nodes: name it in [`Config::distant`] and answer
-//! [`Output::RouteWanted`], by a [`routing::Router`] for instance. [`routing`] finds ways through a meshed network, [`shares`]
+//! [`Output::RouteWanted`], with [`routing::LinkStates::paths`] for instance. [`routing`] finds ways through a meshed network, [`shares`]
 //! are the parts of a key that takes several, and [`scheme`] is the algebra of all relay schemes of ITU-T Y.3803, of which the
 //! key manager uses R2.
 //!
-//! [`policy`] says on which terms two applications share key; the key manager keeps to it ([`Config::policy`]) but for which way keys
-//! take. [`admission`] says whether the links of a path can feed one session more, [`allocation`] who gets how much of a pool, and
+//! [`policy`] says on which terms two applications share key, also which ways it takes; the key manager keeps to it ([`Config::policy`]).
+//! [`admission`] says whether the links of a path can feed one session more, [`allocation`] who gets how much of a pool, and
 //! [`hybrid`] combines a QKD key with another one: the key manager does not use these yet.
 //!
 //! ```

@@ -24,7 +24,7 @@ Examples:
   simulation capacity nobel-germany nobel-eu  how much of the optimum is delivered
   simulation scale                            routing with 1,000 and 10,000 nodes
   simulation soak --seeds 10000               random networks with all faults
-  simulation soak --from 17 --seeds 1 --story one of them, telling what happens
+  simulation soak --from 17 --seeds 1 --story  one of them, telling what happens
 
 Tables go to standard output, progress to standard error. The status is 0 when all stated conditions hold, 1 when one does not,
 2 when the command line makes no sense.";

@@ -33,6 +33,7 @@ mod wires;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use itu_y3803::{KeyId, KeyState, KmId, LinkId, WallTime};
@@ -403,7 +404,11 @@ impl World {
 
     fn tell(&self, what: impl FnOnce(&Self) -> String) {
         if self.settings.story {
-            println!("{:12.6} s  {}", self.now as f64 / MICROS as f64, what(self));
+            let told = writeln!(std::io::stdout(), "{:12.6} s  {}", self.now as f64 / MICROS as f64, what(self));
+            if told.is_err() {
+                // Whoever reads has read enough.
+                std::process::exit(0);
+            }
         }
     }
 }

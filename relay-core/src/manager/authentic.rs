@@ -1,4 +1,4 @@
-//! Tags for what neighbours say to each other about relays, under link key (relay digest A.4, item 1).
+//! Tags for what neighbours say to each other about relays, under link key.
 //!
 //! A link key is set aside for tags at a time: each tag has 32 octets of it for itself, so that a forgery succeeds by chance
 //! only, whatever the forger can compute. Where a link has little key to spare, it may be one key for many tags, as far as HMAC is
@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, Mac};
 use itu_y3803::message::Proof;
@@ -23,6 +23,8 @@ use crate::store::{KeyStore, Pool, StoredKey};
 
 /// Tags under one link key with HMAC: few enough that what of them came is remembered, and many more than it would have octets for.
 const HMAC_PLACES: usize = 4_096;
+/// For so long a key is used for tags: should the copy of the other end be another one, refusals come to nothing until then.
+const HMAC_LIFE: Duration = Duration::from_secs(3_600);
 /// Link keys of the neighbour that are held for tags: one in use, and some whose last messages may still be on their way.
 const MAX_RECEIVING: usize = 4;
 
@@ -61,8 +63,9 @@ impl TagKeys {
     }
 
     /// A tag under the next place; `None` when there is none left that the neighbour surely has.
-    fn sign(&mut self, usable_until: WallTime, message: &[u8]) -> Option<(KeyId, u32, [u8; 16])> {
-        let sending = self.sending.as_mut().filter(|sending| sending.key.expires > usable_until);
+    fn sign(&mut self, now: Instant, usable_until: WallTime, message: &[u8]) -> Option<(KeyId, u32, [u8; 16])> {
+        let young = |sending: &&mut Sending| now < sending.begun + HMAC_LIFE;
+        let sending = self.sending.as_mut().filter(|sending| sending.key.expires > usable_until).filter(young);
         let signed = sending.and_then(|sending| {
             let place = sending.next;
             let tag = self.by.tag(&sending.key, place, message)?;
@@ -146,7 +149,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
                 break;
             }
             for link in self.links.values_mut().filter(|link| link.peer == *peer && !link.is_relayed()) {
-                if let Some((key, place, tag)) = link.tag_keys.sign(usable_until, message) {
+                if let Some((key, place, tag)) = link.tag_keys.sign(now.instant, usable_until, message) {
                     return Ok(Some(Proof { link: link.id.clone(), key, place, tag }));
                 }
             }
@@ -220,11 +223,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
     }
 
     /// The neighbour has not answered. Perhaps its copy of the key is another one, or gone: it says nothing then. One-time keys are used
-    /// up soon; of the others, a new one is begun.
+    /// up soon; of the others, a new one is begun, but not each time: there are other reasons to be silent.
     pub(super) fn doubt_tag_keys(&mut self, now: Now, peer: &KmId) {
-        let give_up = self.config.give_up;
+        let tried = self.config.give_up * 6;
         for link in self.links.values_mut().filter(|link| link.peer == *peer && link.tag_keys.by == LinkAuthentication::Hmac) {
-            link.tag_keys.sending = link.tag_keys.sending.take().filter(|sending| now.instant < sending.begun + give_up);
+            link.tag_keys.sending = link.tag_keys.sending.take().filter(|sending| now.instant < sending.begun + tried);
         }
     }
 
@@ -263,9 +266,9 @@ mod tests {
     #[test]
     fn each_tag_is_taken_once_and_for_its_message_alone() {
         for (by, places) in [(LinkAuthentication::OneTime, 2), (LinkAuthentication::Hmac, HMAC_PLACES)] {
-            let (mut sending, mut receiving) = (sending(by), Receiving::new(by, key()));
+            let (mut sending, mut receiving, now) = (sending(by), Receiving::new(by, key()), Instant::now());
             for number in 0..places {
-                let (key, place, tag) = sending.sign(WallTime::from_millis(0), b"said").expect("there is a place");
+                let (key, place, tag) = sending.sign(now, WallTime::from_millis(0), b"said").expect("there is a place");
                 let proof = Proof { link: LinkId::new("fibre").expect("valid"), key, place, tag };
                 assert_eq!(place as usize, number);
                 assert!(!receiving.verify(by, &proof, b"sad"), "{by:?}");
@@ -274,7 +277,7 @@ mod tests {
                 assert!(receiving.verify(by, &proof, b"said"), "{by:?}");
                 assert!(!receiving.verify(by, &proof, b"said"), "{by:?}: said twice");
             }
-            assert!(sending.sign(WallTime::from_millis(0), b"said").is_none(), "{by:?}");
+            assert!(sending.sign(now, WallTime::from_millis(0), b"said").is_none(), "{by:?}");
             let far = Proof { link: LinkId::new("fibre").expect("valid"), key: key().id, place: u32::MAX, tag: [0; 16] };
             assert!(!receiving.verify(by, &far, b"said"));
         }

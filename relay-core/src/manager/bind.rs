@@ -84,6 +84,9 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             match pad.or_else(|| self.choose_relayed_key(now, peer, TAG_KEY_OCTETS + 1, &ways)) {
                 Some((link, pad)) => chosen.push((peer.clone(), link, pad)),
                 None => {
+                    // Of its own pool each peer's key is nobody else's.
+                    let of_links = |link: &LinkId| self.links.get(link).is_some_and(|link| !link.is_relayed());
+                    let chosen: Vec<_> = chosen.into_iter().filter(|(_, link, _)| of_links(link)).collect();
                     for (peer, ..) in chosen {
                         let pair = self.pair_with(&peer);
                         self.keep_waiting(now.instant, &peer, Taker { from: &own, pair: &pair, spare });

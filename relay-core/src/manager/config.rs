@@ -11,7 +11,7 @@ use super::relay::{overhead, pool_name};
 use crate::key_id::MAX_BLOCK_OCTETS;
 use crate::pad::TAG_KEY_OCTETS;
 use crate::policy::{ITS_AUTHENTICATION, Policy, Ways};
-use crate::routing::Label;
+use crate::routing::{Label, Limits};
 
 /// The longest life of a block: what a neighbour wants kept for longer is refused.
 pub(super) const MAX_BLOCK_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -25,7 +25,8 @@ pub struct Config {
     /// The QKD links of this node; several may lead to one neighbour.
     pub links: Vec<LinkConfig>,
     /// Key managers that this node shares relayed key with: those that no link of it leads to, and neighbours, for as long as the
-    /// links to them run low and make no key.
+    /// links to them run low and make no key. Each needs an authenticated connection with this node, as a neighbour does
+    /// ([`Input::PeerUp`](crate::Input::PeerUp)).
     pub distant: Vec<KmId>,
     /// On which terms applications share key. Without any, all sizes are allowed, orders wait for `patience`, and blocks are kept for
     /// `block_life`, and key takes any one path. A stricter policy holds for blocks that are bound from then on; those
@@ -112,9 +113,9 @@ pub struct LinkConfig {
     pub id: LinkId,
     /// The key manager at the other end.
     pub peer: KmId,
-    /// What policy may ask for.
+    /// What policy may ask for; the same at both ends, or one uses what the other does not take.
     pub labels: Vec<Label>,
-    /// How what is said about relays is authenticated; the same at both ends.
+    /// How what is said about relays is authenticated; the same at both ends, or nothing is relayed over this link.
     pub authentication: LinkAuthentication,
 }
 
@@ -221,6 +222,7 @@ impl Config {
         let peers_are_others = self.links.iter().all(|link| link.peer != self.id);
         let pools: BTreeSet<_> = self.pools().filter_map(|(peer, ways)| pool_name(&self.id, peer, &ways)).collect();
         let terms = || self.policy.iter().flat_map(Policy::terms);
+        let few_labels = |link: &LinkConfig| link.all_labels().len() <= Limits::default().labels;
         let link_names: BTreeSet<_> = self.links.iter().map(|link| &link.id).collect();
         let relays_fit = |(_, ways): (&KmId, Arc<Ways>)| block > overhead(ways.sharing) + TAG_KEY_OCTETS;
         for (holds, problem) in [
@@ -244,6 +246,10 @@ impl Config {
             (self.distant.is_empty() || self.relay_high <= self.max_incoming, "relay_high is above max_incoming"),
             (peers_are_others, "a link leads to this node itself"),
             (link_names.len() == self.links.len(), "links has a link twice"),
+            (
+                self.links.iter().all(few_labels),
+                "a link has more labels than can be told: 8, with the one of how it is authenticated",
+            ),
             (!self.distant.contains(&self.id), "distant has this node itself"),
             (pools.len() == self.pools().count(), "distant has a key manager twice, or one with too long a name"),
             (self.pools().all(relays_fit), "qkd_keys_per_link_key is too small for a key of distant to be relayed under"),

@@ -145,7 +145,7 @@ pub enum Misbehaviour {
     #[error("uses key that takes a way which is not allowed")]
     WayNotAllowed,
     /// The tag did not fit: changed on the way, or the link key differs at the two ends.
-    #[error("sends a block whose tag does not fit the link key")]
+    #[error("sends something whose tag does not fit the link key")]
     WrongTag,
     /// It came back with a store that it had replaced: what was agreed meanwhile is not in there.
     #[error("uses a store that it had replaced by another")]

@@ -24,17 +24,18 @@ pub struct OrderId(pub u64);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input {
-    /// The authenticated connection to a neighbour is there, or there again.
+    /// The authenticated connection to a neighbour, or to another key manager of [`Config::distant`](super::Config::distant), is there, or
+    /// there again.
     PeerUp {
-        /// Which neighbour.
+        /// Which.
         peer: KmId,
     },
     /// The connection is gone.
     PeerDown {
-        /// Which neighbour.
+        /// Which.
         peer: KmId,
     },
-    /// A neighbour says something.
+    /// One of them says something.
     Message {
         /// Who, as authenticated by the connection.
         from: KmId,
@@ -61,7 +62,9 @@ pub enum Input {
     Route {
         /// The pool of the question.
         pool: LinkId,
-        /// All nodes of each path, this one first and the destination last; fewer than asked for when there are no more.
+        /// All nodes of each path, this one first and the destination last; fewer than asked for, or none, when there are no more: orders
+        /// that wait in vain are then refused as unreachable. Who has to ask somebody else first answers later; until then the pool does
+        /// not ask again.
         paths: Vec<Vec<KmId>>,
     },
     /// These parties will want keys: hold some ready.

@@ -1,15 +1,15 @@
 //! The key manager of one node, as an engine without I/O.
 //!
 //! ```text
-//!            QKD module                    neighbour                       applications
-//!   Draw, Fetch │ ▲ Drawn, Fetched   Send │ ▲ Message      Supplied, Refused │ ▲ Supply, Collect
-//!               ▼ │                       ▼ │                                ▼ │
-//!  ┌──────────────┴───────────────────────┴─────────────────────────────────┴──────────┐
-//!  │ links.rs: link key, agreed   bind.rs: link key becomes   supply.rs: blocks become  │
-//!  │ with the neighbour           a pad for a bound block     keys; collect.rs: and     │
-//!  │ (KMA)                        at both ends                are collected, once (KSA) │
-//!  └───────────────────────────────────────┬───────────────────────────────────────────┘
-//!                                          ▼ KeyStore: one commit, then the outputs
+//!            QKD module              key managers        router                     applications
+//!   Draw, Fetch │ ▲ Drawn, Fetched   Send │ ▲ Message   RouteWanted │ ▲ Route   Supplied, Refused │ ▲ Supply, Collect
+//!               ▼ │                       ▼ │                       ▼ │                           ▼ │
+//!  ┌──────────────┴───────────────────────┴─────────────────────────┴───────────────────────────┴──────────┐
+//!  │ links.rs: link key, agreed   relay/: and with nodes     bind.rs: link key becomes   supply.rs: blocks   │
+//!  │ with the neighbour (KMA);    further away; who gets     a pad for a block at both   become keys (KSA);  │
+//!  │ authentic.rs: tags under it  short key: scarcity.rs     ends, by policy: terms.rs   collect.rs: once    │
+//!  └────────────────────────────────────────────────┬──────────────────────────────────────────────────────┘
+//!                                                   ▼ KeyStore: one commit, then the outputs
 //! ```
 //!
 //! The caller feeds [`Input`]s with the time they came, as many as are at hand, then polls [`Output`]s until there is none:

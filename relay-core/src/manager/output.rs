@@ -12,7 +12,8 @@ use crate::policy::Ways;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Output {
-    /// Tell a neighbour. If it does not arrive, it is said again in time.
+    /// Tell a neighbour, or another key manager of [`Config::distant`](super::Config::distant). If it does not arrive, it is said again
+    /// in time.
     Send {
         /// Whom.
         to: KmId,
@@ -37,7 +38,8 @@ pub enum Output {
         /// The QKD keys.
         qkd_keys: Vec<KeyId>,
     },
-    /// Find paths for relays to a distant key manager (Y3803-8.3-01); answer with [`Input::Route`](super::Input::Route), whatever comes of it.
+    /// Find paths for relays to a distant key manager (Y3803-8.3-01), for instance with
+    /// [`LinkStates::paths`](crate::routing::LinkStates::paths); answer with [`Input::Route`](super::Input::Route), whatever comes of it.
     RouteWanted {
         /// Names the question.
         pool: LinkId,

@@ -270,6 +270,11 @@ fn settings_under_which_some_key_never_comes_are_refused() {
     );
     assert_eq!(refused(|config| config.distant.push(config.id.clone())), "distant has this node itself");
     assert_eq!(refused(|config| config.links.push(config.links[0].clone())), "links has a link twice");
+    let labels: fn(&mut Config) = |config| {
+        let label = |number: u8| crate::routing::Label::new(&format!("label {number}")).expect("valid");
+        config.links[0].labels = (0..8).map(label).collect();
+    };
+    assert!(refused(labels).starts_with("a link has more labels"));
     assert_eq!(refused(|config| config.relay_high = config.max_incoming + 1), "relay_high is above max_incoming");
     assert!(refused(|config| config.qkd_keys_per_link_key = 3).contains("too small for a key of distant"));
     let large: fn(&mut Config) = |config| {

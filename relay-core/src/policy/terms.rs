@@ -8,7 +8,8 @@ use itu_y3803::{KeySize, SecrecyLabel};
 use super::{InvalidPolicy, Ways};
 
 /// On which terms applications share key. Start from the default, which demands keys that rest on no computation over any one
-/// path and refuses when short, and change what should differ.
+/// path and refuses when short, and change what should differ. Whoever refuses when short also refuses the first order of
+/// parties that were not prepared ([`Input::Prepare`](crate::Input::Prepare)): for them nothing is ready.
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// The smallest key; 1 bit.
@@ -17,7 +18,7 @@ pub struct Terms {
     pub largest: KeySize,
     /// How long a key is kept; 4 h.
     pub life: Duration,
-    /// What the secrecy of keys rests on at least.
+    /// What the secrecy of keys rests on at least. For who combines keys: those of the key manager itself satisfy anything.
     pub secrecy: SecrecyLabel,
     /// Which ways keys take.
     pub ways: Ways,

@@ -22,7 +22,7 @@ pub const ITS_AUTHENTICATION: &str = "auth-its";
 pub struct Ways {
     /// Over how many paths a key is shared out, and how many of them have to arrive.
     pub sharing: Sharing,
-    /// The most hops of a path.
+    /// The most hops of a path. Of several paths together, those that a router finds may be longer although there are shorter ones.
     pub max_hops: Option<usize>,
     /// Which nodes may be between the ends.
     pub nodes: Allowed<KmId>,

@@ -29,7 +29,7 @@ pub struct Config {
     pub limits: Limits,
     /// When routes are computed after changes.
     pub delays: SpfDelays,
-    /// For how long a route is kept to, at least, unless it breaks. Up to a quarter longer, unless another is 20 % better.
+    /// For how long a route without constraints is kept to, at least, unless it breaks. Up to a quarter longer, unless another is 20 % better.
     pub hold: Duration,
     /// How much dearer than the best a path may be, in percent, to be chosen now and then.
     pub spread: u32,
@@ -64,7 +64,7 @@ pub enum Input {
         /// What.
         octets: Vec<u8>,
     },
-    /// A link of this node, new or changed. More links or labels than the limits allow are left out.
+    /// A link of this node, new or changed. More links than the limits allow are left out; one with more labels counts as down.
     Link {
         /// The other end.
         neighbour: KmId,
@@ -72,7 +72,7 @@ pub enum Input {
         link: LinkId,
         /// How it is.
         status: LinkStatus,
-        /// What policy may ask for.
+        /// What policy may ask for: [`LinkConfig::all_labels`](crate::LinkConfig::all_labels), that of how it is authenticated among them.
         labels: Vec<Label>,
     },
     /// A link of this node is no more.

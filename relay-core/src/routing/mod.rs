@@ -9,6 +9,7 @@
 //! use std::time::{Duration, Instant};
 //!
 //! use itu_y3803::{KmId, LinkId};
+//! use relay_core::policy::Ways;
 //! use relay_core::routing::{
 //!     Config, Constraints, FillMetric, Input, LinkStates, LinkStatus, LsaAuth, NoRoute, Output, Route, Router,
 //! };
@@ -62,6 +63,10 @@
 //! let elsewhere = |node: &KmId| *node != middle;
 //! let constraints = Constraints { node: Some(&elsewhere), ..Constraints::default() };
 //! assert_eq!(nodes[0].1.route(now, &south, &constraints), Route::Unreachable(NoRoute::Constraints));
+//!
+//! // A key manager that asks for ways ([`RouteWanted`](crate::Output::RouteWanted)) is answered like this.
+//! let paths = nodes[0].1.paths(now, &south, &Ways::ANY, &[]);
+//! assert_eq!(paths, [vec![north, middle, south]]);
 //! ```
 //!
 //! # Rules

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use itu_y3803::{KmId, RandomSource};
 
+use crate::policy::Ways;
 use crate::routing::link_states::LinkStates;
 use crate::routing::lsa::LsaAuth;
 use crate::routing::metric::Metric;
@@ -73,7 +74,8 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
         search.near_best(target, self.config.spread, most)
     }
 
-    /// Up to `most` paths to `to` that have no node in common but their ends, together as cheap as can be.
+    /// Up to `most` paths to `to` that have no node in common but their ends, together as cheap as can be. They are looked for whatever their
+    /// hops, and too long ones left out: there may be short ones that are not found.
     #[must_use]
     pub fn disjoint_paths(&self, to: &KmId, most: usize, constraints: &Constraints<'_>) -> Vec<Path> {
         let Some((search, target)) = self.search(*constraints).zip(self.target(to)) else { return Vec::new() };
@@ -81,6 +83,30 @@ impl<M: Metric, A: LsaAuth, R: RandomSource> LinkStates<M, A, R> {
         // A flow knows no number of hops.
         paths.retain(|path| constraints.admit(path));
         paths
+    }
+
+    /// The answer to [`Output::RouteWanted`](crate::Output::RouteWanted): as many paths as there are, up to so many as are wanted, in
+    /// such ways, and if possible without hops that are to be avoided. All nodes of each, this one first.
+    pub fn paths(&mut self, now: Instant, to: &KmId, ways: &Ways, avoid: &[(KmId, KmId)]) -> Vec<Vec<KmId>> {
+        let number = usize::from(ways.sharing.of());
+        let other = |a: &KmId, b: &KmId| !avoid.iter().any(|(from, to)| from == a && to == b);
+        let mut paths = Vec::new();
+        ways.with_constraints(|demanded| {
+            let avoiding = if avoid.is_empty() { *demanded } else { Constraints { hop: Some(&other), ..*demanded } };
+            for constraints in [&avoiding, demanded] {
+                if number > 1 {
+                    paths = self.disjoint_paths(to, number, constraints);
+                } else if let Route::Path(path) = self.route(now, to, constraints) {
+                    paths = vec![path];
+                }
+                if paths.len() == number {
+                    break;
+                }
+            }
+        });
+        let own = &self.config.id;
+        let nodes = |path: Path| std::iter::once(own.clone()).chain(path.hops.into_iter().map(|hop| hop.to)).collect();
+        paths.into_iter().map(nodes).collect()
     }
 
     fn target(&self, to: &KmId) -> Option<u32> {

@@ -8,7 +8,8 @@ use itu_y3803::KmId;
 use crate::routing::paths::{Constraints, Path};
 use crate::routing::{NoRoute, Route, Router};
 
-/// For each destination its paths, the preferred one first.
+/// For each destination its paths, the preferred one first. It gives one path at a time, to who demands nothing of links; hops that are to be
+/// avoided are not.
 #[derive(Clone, Debug, Default)]
 pub struct StaticTable {
     paths: BTreeMap<KmId, Vec<Path>>,

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use itu_y3803::{ApplicationId, Incarnation, KeyId, KmId, Parties};
-use relay_core::policy::Ways;
 use relay_core::routing::{self, Constraints, FillMetric, LinkStates, LinkStatus, Path, Route, Router};
 use relay_core::{Config, Input, KeyManager, LinkConfig, Now, Output, Stopped};
 
@@ -62,29 +61,6 @@ impl Node {
             Route::Path(path) => Some(path),
             _ => None,
         }
-    }
-
-    /// As many paths as there are, up to `number`, without common nodes, and if possible without the hops that are to be avoided.
-    fn routes(&mut self, now: Instant, to: &KmId, ways: &Ways, avoid: &[(KmId, KmId)]) -> Vec<Vec<KmId>> {
-        let Some(engines) = &mut self.engines else { return Vec::new() };
-        let number = usize::from(ways.sharing.of());
-        let other = |a: &KmId, b: &KmId| !avoid.iter().any(|(from, to)| from == a && to == b);
-        let mut paths = Vec::new();
-        ways.with_constraints(|demanded| {
-            let avoiding = if avoid.is_empty() { *demanded } else { Constraints { hop: Some(&other), ..*demanded } };
-            for constraints in [&avoiding, demanded] {
-                if number > 1 {
-                    paths = engines.router.disjoint_paths(to, number, constraints);
-                } else if let Route::Path(path) = engines.router.route(now, to, constraints) {
-                    paths = vec![path];
-                }
-                if paths.len() == number {
-                    break;
-                }
-            }
-        });
-        let nodes = |path: Path| std::iter::once(self.id.clone()).chain(path.hops.into_iter().map(|hop| hop.to)).collect();
-        paths.into_iter().map(nodes).collect()
     }
 }
 
@@ -204,7 +180,8 @@ impl World {
             }
             Output::RouteWanted { pool, to, ways, avoid } => {
                 let now = self.instant();
-                let paths = self.nodes[node].routes(now, &to, &ways, &avoid);
+                let engines = self.nodes[node].engines.as_mut();
+                let paths = engines.map(|engines| engines.router.paths(now, &to, &ways, &avoid)).unwrap_or_default();
                 if self.settings.watch == Some((node, self.numbers[&to])) {
                     let routes = paths.iter().map(|path| path.iter().map(|id| self.numbers[id]).collect());
                     self.samples.routes.extend(routes.map(|path| (self.now as f64 / MICROS as f64, path)));

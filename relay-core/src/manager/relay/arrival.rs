@@ -70,14 +70,16 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             self.misbehaviour(from, Misbehaviour::ForeignLink);
             return Ok(());
         };
-        if ways.sharing != sharing || ways.check_paths(paths).is_err() {
+        let barred = self.barred_neighbours(ways);
+        let comes_over = |path: &Vec<KmId>| barred.contains(&path[path.len() - 2]);
+        if ways.sharing != sharing || ways.check_paths(paths).is_err() || paths.iter().any(comes_over) {
             self.misbehaviour(from, Misbehaviour::WayNotAllowed);
             return Ok(());
         }
         let long_enough = (overhead(sharing) + TAG_KEY_OCTETS + 1..=MAX_SEALED_OCTETS).contains(&(*octets as usize));
         let newest = self.notes.offered.get(&pool).copied().filter(|newest| Incarnation::split(*newest).0 == sender);
         // It had its chance: late, or said again.
-        let before = newest.is_some_and(|newest| key <= newest) || self.relays.expected.contains_key(&key);
+        let before = newest.is_some_and(|newest| key <= newest) || self.is_known_from(from, key);
         if before || *expires <= now.wall || !long_enough {
             return Ok(());
         }
@@ -94,6 +96,12 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let expected = Expected { give_up, pool, announcement, shares: Vec::new(), arrived: Vec::new(), complete: None };
         self.relays.expected.insert(key, expected);
         self.announced_parts(now, key)
+    }
+
+    /// Whether a key of this name came from there, or will.
+    fn is_known_from(&self, source: &KmId, key: KeyId) -> bool {
+        let mut of_source = self.links.values().filter(|link| link.peer == *source);
+        self.relays.expected.contains_key(&key) || of_source.any(|link| link.has_incoming(key))
     }
 
     /// Whether this was announced, or may yet be.

@@ -55,9 +55,13 @@ impl Passing {
         self.onward.as_ref().map(|onward| &onward.reservation)
     }
 
-    /// The neighbours that it comes from and goes to.
-    pub(super) fn sides(&self) -> impl Iterator<Item = &KmId> {
-        std::iter::once(&self.from).chain(self.onward.iter().map(|onward| &onward.to))
+    /// Who has not answered.
+    pub(super) fn silent(&self) -> Option<&KmId> {
+        match self.stage {
+            Stage::Asked => self.onward.as_ref().map(|onward| &onward.to),
+            Stage::Ready => Some(&self.from),
+            Stage::Done => None,
+        }
     }
 
     /// Drops the pad if `peer`, which has lost its store, had the other copy. Whether the peer takes part in this relay.

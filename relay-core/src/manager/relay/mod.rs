@@ -1,4 +1,4 @@
-//! Relay: key for nodes that no link of this node leads to, carried hop by hop over trusted nodes (Y3803-9.3).
+//! Relay: key for nodes that no link of this node leads to, or whose links make none, carried hop by hop over trusted nodes (Y3803-9.3).
 //!
 //! The source draws fresh random key and sends it along a path, under a pad of link key on every hop (scheme R2, Y3803-9.3-01).
 //! What arrives is link key like any other, of a pool that leads to the destination instead of to a neighbour: blocks are
@@ -154,16 +154,18 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let bundles = &self.relays.bundles;
         let over: Vec<_> = bundles.iter().filter(|(_, bundle)| bundle.give_up <= now.instant).map(|(&id, _)| id).collect();
         for key in over {
-            let Bundle { destination, paths, .. } = &self.relays.bundles[&key];
-            let (at, first_hops) = (destination.clone(), paths.iter().map(|path| path[1].clone()).collect::<Vec<_>>());
-            first_hops.iter().for_each(|peer| self.doubt_tag_keys(now, peer));
+            let Bundle { destination, parts, .. } = &self.relays.bundles[&key];
+            let silent = parts.iter().filter_map(|part| self.relays.outbound.get(part)?.silent());
+            let (at, silent) = (destination.clone(), silent.cloned().collect::<Vec<_>>());
+            silent.iter().for_each(|peer| self.doubt_tag_keys(now, peer));
             self.bundle_failed(now, key, at, RelayRefusal::Late)?;
         }
         let passing = &self.relays.passing;
         let over: Vec<_> = passing.iter().filter(|(_, passing)| passing.give_up <= now.instant).map(|(&id, _)| id).collect();
         for relay in over {
-            let sides: Vec<_> = self.relays.passing[&relay].sides().cloned().collect();
-            sides.iter().for_each(|peer| self.doubt_tag_keys(now, peer));
+            if let Some(silent) = self.relays.passing[&relay].silent().cloned() {
+                self.doubt_tag_keys(now, &silent);
+            }
             self.drop_passing(now, relay)?;
         }
         self.relays.completed.retain(|completed| completed.give_up > now.instant);

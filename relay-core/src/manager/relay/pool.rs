@@ -163,8 +163,7 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
         let Some(ways) = self.links.get(pool).and_then(|link| Some(Arc::clone(&link.relayed.as_ref()?.ways))) else {
             return Ok(());
         };
-        let barred: BTreeSet<_> =
-            self.links.values().filter(|link| link.is_barred(&ways)).map(|link| link.peer.clone()).collect();
+        let barred = self.barred_neighbours(&ways);
         let may_begin = |hop: &KmId| !barred.contains(hop);
         let Some(link) = self.links.get_mut(pool) else { return Ok(()) };
         let missing = self.config.relay_high.saturating_sub(link.outgoing.len() + coming);
@@ -200,6 +199,11 @@ impl<S: KeyStore, R: RandomSource> KeyManager<S, R> {
             }
         }
         Ok(())
+    }
+
+    /// Neighbours that nothing may be relayed to, or come from, in such ways: of several links to one, a relay may take any.
+    pub(super) fn barred_neighbours(&self, ways: &Ways) -> BTreeSet<KmId> {
+        self.links.values().filter(|link| link.is_barred(ways)).map(|link| link.peer.clone()).collect()
     }
 
     /// A link of this node has key again.

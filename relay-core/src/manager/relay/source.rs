@@ -22,8 +22,8 @@ pub(super) struct Bundle {
     pub(super) give_up: Instant,
     sharing: Sharing,
     /// Parts that have neither failed nor been sent and acknowledged.
-    parts: BTreeSet<KeyId>,
-    pub(super) paths: Vec<Vec<KmId>>,
+    pub(super) parts: BTreeSet<KeyId>,
+    paths: Vec<Vec<KmId>>,
     failed: u8,
     /// What was sent, completion key included.
     sent: Option<KeyMaterial>,
@@ -42,6 +42,11 @@ impl Outbound {
     /// Its path, and the pad while it is not used.
     pub(super) fn set_aside(&self) -> Option<(&[KmId], &KmaKey)> {
         Some((&self.reservation.path, self.pad.as_ref()?))
+    }
+
+    /// The first node, if it has not answered.
+    pub(super) fn silent(&self) -> Option<&KmId> {
+        self.reservation.path.get(1).filter(|_| !self.reserved)
     }
 
     /// Drops the pad if `peer`, which has lost its store, had the other copy.

@@ -61,6 +61,9 @@ fn a_key_that_is_announced_for_a_second_pool_stays_that_of_the_first() {
     let pool = pool_name(&km("here"), &km("far"), &ways[1]).expect("short names");
     bench.announce(key, RelayAnnouncement { pool, ..bench.announcement(&[&WAY]) });
     assert!(bench.relay(key, &WAY));
+    let pool = pool_name(&km("here"), &km("far"), &ways[1]).expect("short names");
+    bench.announce(key, RelayAnnouncement { pool, ..bench.announcement(&[&WAY]) });
+    assert!(!bench.relay(key, &WAY), "it has come already");
     assert_eq!(bench.stored(Pool::Incoming, key).map(|key| key.link), Some(super::pool("far", Sharing::ONE)));
 }
 
@@ -94,6 +97,35 @@ fn a_block_under_key_that_took_another_way_than_the_rules_here_demand_is_not_tak
 }
 
 #[test]
+fn a_block_under_relayed_key_is_taken_when_its_pool_keeps_to_the_rules_here() {
+    let (mild, strict) = (Ways { max_hops: Some(3), ..Ways::default() }, Ways { max_hops: Some(2), ..Ways::default() });
+    for (here, of_pool, found) in [
+        (&mild, &mild, Misbehaviour::WrongTag),
+        (&mild, &strict, Misbehaviour::WrongTag),
+        (&strict, &mild, Misbehaviour::WayNotAllowed),
+    ] {
+        let mut bench = bench_under([here.clone(), of_pool.clone()], |_| {});
+        let pool = pool_name(&km("here"), &km("far"), of_pool).expect("short names");
+        let (key, before) = (life("far").key_id(1_000), bench.announcement(&[&WAY]));
+        bench.announce(key, RelayAnnouncement { pool: pool.clone(), ..before });
+        assert!(bench.relay(key, &WAY));
+        let told = SupplyNotification {
+            block: life("far").key_id(2),
+            parties: Parties::new(app("green"), vec![app("red")]).expect("distinct"),
+            label: SecrecyLabel::ItsRelay,
+            created: bench.now.wall,
+            expires: bench.soon(),
+            link: pool,
+            pad: key,
+            sealed: vec![0; 64],
+            tag: [1; 16],
+        };
+        let outputs = bench.hear("far", Body::SupplyNotification(told));
+        assert_eq!(complaint(&outputs), Some(found), "{of_pool:?} where {here:?} is demanded: {outputs:?}");
+    }
+}
+
+#[test]
 fn nothing_is_relayed_over_a_link_of_this_node_that_a_rule_forbids() {
     let leased = Label::new("leased").expect("valid");
     let ways = Ways { labels: Allowed::Except([leased.clone()].into()), ..Ways::default() };
@@ -105,6 +137,10 @@ fn nothing_is_relayed_over_a_link_of_this_node_that_a_rule_forbids() {
         let reserved = steps(outputs, by).iter().any(|step| matches!(step, RelayStep::Reserve(_)));
         assert_eq!(reserved, goes && bench.manager.links[&pool].relayed.is_some(), "{by}");
         assert_eq!(bench.manager.links[&pool].is_unreachable(), !goes, "{by}");
+        // Nor taken from there.
+        let announcement = RelayAnnouncement { pool: pool.clone(), ..bench.announcement(&[&["far", by, "here"]]) };
+        let complaint = complaint(&bench.announce(life("far").key_id(1_000), announcement));
+        assert_eq!(complaint, (!goes).then_some(Misbehaviour::WayNotAllowed), "{by}");
     }
 }
 
@@ -141,7 +177,7 @@ fn a_key_for_many_tags_that_nobody_answers_to_is_replaced() {
         let link = &bench.manager.links[&link("west")];
         keys.push(link.tag_keys.begun(None).expect("it was used"));
         // Its copy may be another one; then the neighbour says nothing.
-        bench.after(bench.manager.config.give_up);
+        bench.after(bench.manager.config.give_up * 7);
     }
     keys.dedup();
     assert_eq!(keys.len(), 4, "{keys:?}");
