@@ -35,6 +35,24 @@ fn complaint(outputs: &[Output]) -> Option<Misbehaviour> {
     })
 }
 
+impl<R: RandomSource> Bench<R> {
+    /// A block from there for red, under this key; the tag is not right, which is seen last.
+    fn hear_of_block(&mut self, from: &str, master: &str, link: LinkId, pad: KeyId) -> Vec<Output> {
+        let told = SupplyNotification {
+            block: life(from).key_id(2),
+            parties: Parties::new(app(master), vec![app("red")]).expect("distinct"),
+            label: SecrecyLabel::ItsRelay,
+            created: self.now.wall,
+            expires: self.soon(),
+            link,
+            pad,
+            sealed: vec![0; 64],
+            tag: [1; 16],
+        };
+        self.hear(from, Body::SupplyNotification(told))
+    }
+}
+
 #[test]
 fn key_for_a_pool_is_announced_over_ways_that_are_its_own() {
     let ways = [Ways::default(), not_over("west")];
@@ -80,18 +98,7 @@ fn a_block_under_key_that_took_another_way_than_the_rules_here_demand_is_not_tak
     ] {
         let mut bench = bench_under([ways.clone()], |_| {});
         let (pad, _) = bench.incoming("east");
-        let told = SupplyNotification {
-            block: life("east").key_id(2),
-            parties: Parties::new(app("blue"), vec![app("red")]).expect("distinct"),
-            label: SecrecyLabel::ItsRelay,
-            created: bench.now.wall,
-            expires: bench.soon(),
-            link: link("east"),
-            pad,
-            sealed: vec![0; 64],
-            tag: [1; 16],
-        };
-        let outputs = bench.hear("east", Body::SupplyNotification(told));
+        let outputs = bench.hear_of_block("east", "blue", link("east"), pad);
         assert_eq!(complaint(&outputs), Some(found), "{ways:?}: {outputs:?}");
     }
 }
@@ -109,18 +116,7 @@ fn a_block_under_relayed_key_is_taken_when_its_pool_keeps_to_the_rules_here() {
         let (key, before) = (life("far").key_id(1_000), bench.announcement(&[&WAY]));
         bench.announce(key, RelayAnnouncement { pool: pool.clone(), ..before });
         assert!(bench.relay(key, &WAY));
-        let told = SupplyNotification {
-            block: life("far").key_id(2),
-            parties: Parties::new(app("green"), vec![app("red")]).expect("distinct"),
-            label: SecrecyLabel::ItsRelay,
-            created: bench.now.wall,
-            expires: bench.soon(),
-            link: pool,
-            pad: key,
-            sealed: vec![0; 64],
-            tag: [1; 16],
-        };
-        let outputs = bench.hear("far", Body::SupplyNotification(told));
+        let outputs = bench.hear_of_block("far", "green", pool, key);
         assert_eq!(complaint(&outputs), Some(found), "{of_pool:?} where {here:?} is demanded: {outputs:?}");
     }
 }
