@@ -23,7 +23,7 @@ use crate::store::{KeyStore, Pool, StoredKey};
 
 /// Tags under one link key with HMAC: few enough that what of them came is remembered, and many more than it would have octets for.
 const HMAC_PLACES: usize = 4_096;
-/// For so long a key is used for tags: should the copy of the other end be another one, refusals come to nothing until then.
+/// For so long a key is used for tags with HMAC: should the copy of the other end be another one, refusals come to nothing until then.
 const HMAC_LIFE: Duration = Duration::from_secs(3_600);
 /// Link keys of the neighbour that are held for tags: one in use, and some whose last messages may still be on their way.
 const MAX_RECEIVING: usize = 4;
@@ -64,7 +64,8 @@ impl TagKeys {
 
     /// A tag under the next place; `None` when there is none left that the neighbour surely has.
     fn sign(&mut self, now: Instant, usable_until: WallTime, message: &[u8]) -> Option<(KeyId, u32, [u8; 16])> {
-        let young = |sending: &&mut Sending| now < sending.begun + HMAC_LIFE;
+        let one_time = self.by == LinkAuthentication::OneTime;
+        let young = |sending: &&mut Sending| one_time || now < sending.begun + HMAC_LIFE;
         let sending = self.sending.as_mut().filter(|sending| sending.key.expires > usable_until).filter(young);
         let signed = sending.and_then(|sending| {
             let place = sending.next;
@@ -280,6 +281,17 @@ mod tests {
             assert!(sending.sign(now, WallTime::from_millis(0), b"said").is_none(), "{by:?}");
             let far = Proof { link: LinkId::new("fibre").expect("valid"), key: key().id, place: u32::MAX, tag: [0; 16] };
             assert!(!receiving.verify(by, &far, b"said"));
+        }
+    }
+
+    #[test]
+    fn a_key_for_many_tags_is_used_for_an_hour_and_one_of_one_time_tags_until_it_is_used_up() {
+        for (by, after) in [(LinkAuthentication::OneTime, true), (LinkAuthentication::Hmac, false)] {
+            let mut sending = sending(by);
+            let begun = sending.sending.as_ref().expect("it was just begun").begun;
+            let mut signs = |age: Duration| sending.sign(begun + age, WallTime::from_millis(0), b"said").is_some();
+            assert!(signs(HMAC_LIFE - Duration::from_secs(1)), "{by:?}");
+            assert_eq!(signs(HMAC_LIFE), after, "{by:?}");
         }
     }
 
